@@ -1,0 +1,7 @@
+"""Blind video super-resolution that learns from low-resolution video alone (Bai and Pan, TPAMI 2024)."""
+
+__version__ = "0.1.0"
+
+
+class InputError(ValueError):
+    """A user's mistake: the message names what was given, its value and the remedy, in one line."""

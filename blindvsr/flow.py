@@ -1,0 +1,131 @@
+"""PWC-Net in its dense form (Sun et al., CVPR 2018), as Self-Blind-VSR uses it."""
+
+import math
+from itertools import accumulate
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from blindvsr.ops import backwarp, cost_volume, coverage
+
+RADIUS = 4
+COST_CHANNELS = (2 * RADIUS + 1) ** 2
+PYRAMID = (16, 32, 64, 96, 128, 196)  # channels of levels 1..6, at 1/2 .. 1/64 of the size
+DENSE = (128, 128, 96, 64, 32)  # channels that each decoder adds, convolution by convolution
+REFINER = (128, 128, 128, 96, 64, 32)
+DILATIONS = (1, 2, 4, 8, 16, 1)
+COARSEST = 64  # frames are resized to multiples of this
+FLOW_UNIT = 20.0  # the decoders speak of flow in units of 20 pixels of the full size
+BACKWARD = {2: 5.0, 3: 2.5, 4: 1.25, 5: 0.625}  # FLOW_UNIT / 2**level: decoder units to pixels of a level
+
+Pyramid = list[Tensor]
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation)
+
+
+def _leaky() -> nn.LeakyReLU:
+    return nn.LeakyReLU(0.1)
+
+
+class Decoder(nn.Module):
+    """Estimates the flow at one level of the pyramid from the flow and the features of the level above."""
+
+    def __init__(self, *, level: int, channels: int, dense: tuple[int, ...], inputs_above: int | None) -> None:
+        super().__init__()
+        self.level = level
+        self.inputs = COST_CHANNELS
+        if inputs_above is not None:
+            self.inputs += channels + 4  # the features of the first frame, the flow and the features from above
+            self.up_flow = nn.ConvTranspose2d(2, 2, 4, stride=2, padding=1)
+            self.up_features = nn.ConvTranspose2d(inputs_above + sum(dense), 2, 4, stride=2, padding=1)
+        widths = list(accumulate(dense, initial=self.inputs))
+        self.dense = nn.ModuleList(_conv(width, added) for width, added in zip(widths, dense, strict=False))
+        self.predict = _conv(widths[-1], 2)
+
+    def forward(self, first: Tensor, second: Tensor, above: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+        if above is None:
+            features = F.leaky_relu(cost_volume(first, second, RADIUS), 0.1)
+        else:
+            flow, up = self.up_flow(above[0]), self.up_features(above[1])
+            pixels = flow * BACKWARD[self.level]
+            # official behaviour: samples that touch the outside are zero, with no gradient through the mask
+            second = backwarp(second, pixels, "zeros") * (coverage(pixels) > 0.999)
+            cost = F.leaky_relu(cost_volume(first, second, RADIUS), 0.1)
+            features = torch.cat((cost, first, flow, up), 1)
+        for conv in self.dense:
+            features = torch.cat((F.leaky_relu(conv(features), 0.1), features), 1)
+        return self.predict(features), features
+
+
+class PWCNet(nn.Module):
+    """Optical flow between two frames of any size.
+
+    Args:
+        width: multiplies every channel count of the published network; 1.0 is the network itself.
+    """
+
+    def __init__(self, width: float = 1.0) -> None:
+        super().__init__()
+        pyramid, dense, refiner = (
+            tuple(max(2, round(width * channels)) for channels in part) for part in (PYRAMID, DENSE, REFINER)
+        )
+        self.extractor = nn.ModuleList(
+            nn.Sequential(_conv(inputs, outputs, 2), _leaky(), _conv(outputs, outputs), _leaky(),
+                          _conv(outputs, outputs), _leaky())
+            for inputs, outputs in zip((3, *pyramid), pyramid, strict=False)
+        )
+        decoders: list[Decoder] = []
+        for level in range(6, 1, -1):
+            above = decoders[-1].inputs if decoders else None
+            decoders.append(Decoder(level=level, channels=pyramid[level - 1], dense=dense, inputs_above=above))
+        self.decoders = nn.ModuleList(decoders)  # coarse to fine: levels 6, 5, 4, 3, 2
+        layers: list[nn.Module] = []
+        widths = (decoders[-1].inputs + sum(dense), *refiner)
+        for inputs, outputs, dilation in zip(widths, refiner, DILATIONS, strict=False):
+            layers += [_conv(inputs, outputs, dilation=dilation), _leaky()]
+        self.refiner = nn.Sequential(*layers, _conv(refiner[-1], 2))
+        self._start_without_motion()
+
+    def _start_without_motion(self) -> None:
+        """An untrained network says that nothing moves, so that training from nothing starts with aligned frames."""
+        for predict in [decoder.predict for decoder in self.decoders] + [self.refiner[-1]]:
+            nn.init.zeros_(predict.weight)
+            nn.init.zeros_(predict.bias)
+
+    def pyramid(self, frames: Tensor) -> Pyramid:
+        """Features of the six levels, finest first.
+
+        Args:
+            frames: (N, 3, H, W), RGB in [0, 1]. They are resized, not padded, to multiples of 64 (official behaviour).
+        """
+        size = [math.ceil(side / COARSEST) * COARSEST for side in frames.shape[-2:]]
+        features = F.interpolate(frames, size, mode="bilinear", align_corners=False)
+        levels = []
+        for stage in self.extractor:
+            features = stage(features)
+            levels.append(features)
+        return levels
+
+    def decode(self, first: Pyramid, second: Pyramid) -> Tensor:
+        """The network's own output: (N, 2, H64 / 4, W64 / 4), in units of 20 pixels of the resized frames."""
+        above = None
+        for decoder in self.decoders:
+            above = decoder(first[decoder.level - 1], second[decoder.level - 1], above)
+        flow, features = above
+        return flow + self.refiner(features)
+
+    def between(self, first: Pyramid, second: Pyramid, size: tuple[int, int]) -> Tensor:
+        """Flow in pixels of frames of `size` (H, W), from the pyramids of the two frames: (N, 2, H, W)."""
+        flow = self.decode(first, second)
+        height, width = size
+        resized = [4 * side for side in flow.shape[-2:]]
+        scale = flow.new_tensor((width / resized[1], height / resized[0]))[:, None, None]
+        return F.interpolate(flow, size, mode="bilinear", align_corners=False) * FLOW_UNIT * scale
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """(B, 3, H, W) twice, RGB in [0, 1] -> (B, 2, H, W): first[y, x] is found in second at (x + dx, y + dy)."""
+        size = (first.shape[-2], first.shape[-1])
+        return self.between(self.pyramid(first), self.pyramid(second), size)

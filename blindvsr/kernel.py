@@ -1,0 +1,55 @@
+"""The blur-kernel estimator of Self-Blind-VSR (section 3.2 of the paper): five frames in, one 13x13 kernel out."""
+
+from torch import Tensor, nn
+
+CHANNELS = 64
+REDUCED = 4  # channel attention squeezes to this
+HIDDEN = 1000
+
+
+def _conv(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+class ChannelAttentionBlock(nn.Module):
+    """Residual channel attention (RCAB): conv, ReLU, conv, weights per channel from their means, plus the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(_conv(channels, channels), nn.ReLU(), _conv(channels, channels))
+        self.attention = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, REDUCED, 1), nn.ReLU(), nn.Conv2d(REDUCED, channels, 1), nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.convs(x)
+        return x + y * self.attention(y)
+
+
+class KernelEstimator(nn.Module):
+    """Estimates the blur kernel that a clip went through.
+
+    Args:
+        num_frames: frames of a clip.
+        kernel_size: side of the kernel, odd.
+    """
+
+    def __init__(self, *, num_frames: int, kernel_size: int) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.features = nn.Sequential(
+            _conv(3 * num_frames, CHANNELS), ChannelAttentionBlock(CHANNELS), ChannelAttentionBlock(CHANNELS)
+        )
+        self.pool = nn.AdaptiveAvgPool2d(kernel_size)
+        # no activation between the last two convolutions, nor between the two linear layers: as published
+        self.kernel_map = nn.Sequential(
+            ChannelAttentionBlock(CHANNELS), ChannelAttentionBlock(CHANNELS), _conv(CHANNELS, 32), _conv(32, 1)
+        )
+        self.linear = nn.Sequential(nn.Linear(kernel_size**2, HIDDEN), nn.Linear(HIDDEN, kernel_size**2))
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """(B, T, 3, H, W), RGB in [0, 1] -> (B, 1, k, k), not negative, each kernel sums to 1."""
+        maps = self.kernel_map(self.pool(self.features(clip.flatten(1, 2))))
+        weights = self.linear(maps.flatten(1)).softmax(dim=1)
+        return weights.view(-1, 1, self.kernel_size, self.kernel_size)

@@ -1,0 +1,109 @@
+"""The self-supervised objective (paper, section 3.4; weights as in the official code)."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from blindvsr.degrade import blur_down
+from blindvsr.network import BlindVSR
+
+BOUNDARY_WEIGHT, SPARSE_WEIGHT, CENTRE_WEIGHT = 0.5, 0.04, 1.0
+BOUNDARY_SCALE = 30.0
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What one pass of the objective computes for clips (B, 5, 3, H, W).
+
+    Attributes:
+        centre: (B, 3, H, W), the clips' middle frames, H and W cropped to multiples of 4.
+        kernel: (B, 1, 13, 13), estimated.
+        restored_down: (B, 3, H, W), the middle frame restored from the clip blurred and downsampled once more.
+        restored: (B, 3, 4H, 4W), the clip's own restoration, without gradient.
+        cycle: (B, 3, H, W), `restored` blurred and downsampled with the estimated kernel.
+    """
+
+    centre: Tensor
+    kernel: Tensor
+    restored_down: Tensor
+    restored: Tensor
+    cycle: Tensor
+
+
+def rollout(net: BlindVSR, clip: Tensor) -> Rollout:
+    """Runs the network on a low-resolution clip (B, 5, 3, H, W) and on its re-degraded twin.
+
+    Sides that are not a multiple of 4 are cropped: the re-degraded clip would come back larger than the clip.
+    """
+    scale = net.config.scale
+    clip = clip[..., : clip.shape[-2] // scale * scale, : clip.shape[-1] // scale * scale]
+    kernel = net.estimate_kernel(clip)
+    restored_down = net(blur_down(clip, kernel, scale))
+    with torch.no_grad():
+        restored = net(clip)
+    # the restoration carries no gradient, so this term trains the kernel estimator alone
+    cycle = blur_down(restored, kernel, scale)
+    return Rollout(clip[:, clip.shape[1] // 2], kernel, restored_down, restored, cycle)
+
+
+def boundary_mask(size: int) -> Tensor:
+    """Penalty per kernel entry: 30 (1 - g / max g) outside the middle, g a Gaussian as wide as the kernel.
+
+    Returns:
+        (size, size); for 13 the middle 9x9 are 0.
+    """
+    offsets = torch.arange(size, dtype=torch.float64) - size // 2
+    bell = torch.exp(-(offsets**2) / (2 * size**2))
+    mask = 1 - torch.outer(bell, bell)
+    margin = (size - (size // 2 + size % 2)) // 2 - 1
+    mask[margin : size - margin, margin : size - margin] = 0
+    return BOUNDARY_SCALE * mask
+
+
+def centre_of_mass(kernel: Tensor) -> Tensor:
+    """(B, 1, k, k) -> (B, 2), row and column, pixels from the kernel's first entry."""
+    weights = kernel[:, 0]
+    positions = torch.arange(kernel.shape[-1], device=kernel.device, dtype=kernel.dtype)
+    total = weights.sum((1, 2))
+    return torch.stack(((weights.sum(2) @ positions) / total, (weights.sum(1) @ positions) / total), dim=1)
+
+
+def kernel_terms(kernel: Tensor) -> dict[str, Tensor]:
+    """The three priors on the kernel (B, 1, k, k), weighted: boundary, sparse, centre."""
+    size = kernel.shape[-1]
+    mask = boundary_mask(size).to(kernel)
+    positive = kernel > 0
+    # the square root has no finite slope at 0: such entries get no gradient
+    root = torch.where(positive, kernel, 1).sqrt() * positive
+    return {
+        "boundary": BOUNDARY_WEIGHT * (kernel * mask).abs().mean(),
+        "sparse": SPARSE_WEIGHT * root.mean(),
+        "centre": CENTRE_WEIGHT * (centre_of_mass(kernel) - size // 2).square().mean(),
+    }
+
+
+def terms(passed: Rollout) -> dict[str, Tensor]:
+    """The weighted terms aux, cycle, boundary, sparse and centre; the loss is their sum."""
+    return {
+        "aux": F.l1_loss(passed.restored_down, passed.centre),
+        "cycle": F.l1_loss(passed.cycle, passed.centre),
+        **kernel_terms(passed.kernel.float()),
+    }
+
+
+def self_supervised(net: BlindVSR, clip: Tensor) -> dict[str, Tensor]:
+    """The objective for low-resolution clips: no ground truth, no known kernel.
+
+    Args:
+        net: the network.
+        clip: (B, 5, 3, H, W), RGB in [0, 1]; H and W at least 64, so that the re-degraded clip has 16 pixels.
+
+    Returns:
+        Weighted scalar terms; their sum is the loss:
+        aux: L1 between the clip's middle frame and its restoration from the re-degraded clip.
+        cycle: L1 between the middle frame and the re-degraded restoration; trains the kernel estimator alone.
+        boundary, sparse, centre: priors on the kernel, see `kernel_terms`.
+    """
+    return terms(rollout(net, clip))

@@ -1,0 +1,131 @@
+"""BlindVSR: the whole network of Self-Blind-VSR (Bai and Pan, TPAMI 2024, section 3)."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from blindvsr import InputError
+from blindvsr.flow import PWCNet
+from blindvsr.kernel import KernelEstimator
+from blindvsr.ops import backwarp, coverage
+
+SMALLEST = 16  # the least height and width of a frame
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """The shape of the network; the defaults are the published one (18,900,215 parameters).
+
+    Attributes:
+        num_frames: frames of a window, odd; the middle one is restored.
+        num_features: channels of the reconstruction.
+        extract_blocks: residual blocks that each frame goes through on its own.
+        recon_blocks: residual blocks after the frames are fused.
+        scale: factor of super-resolution; 4 is what the method is made for.
+        kernel_size: side of the estimated blur kernel.
+        flow_width: channel multiplier of PWC-Net.
+    """
+
+    num_frames: int = 5
+    num_features: int = 128
+    extract_blocks: int = 3
+    recon_blocks: int = 20
+    scale: int = 4
+    kernel_size: int = 13
+    flow_width: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 3 or self.num_frames % 2 == 0:
+            raise InputError(f"network.num_frames={self.num_frames}: it must be odd and at least 3")
+        if self.scale != 4:
+            raise InputError(f"network.scale={self.scale}: the degradation and the protocol are defined for 4")
+        if self.kernel_size < 9 or self.kernel_size % 2 == 0:
+            raise InputError(f"network.kernel_size={self.kernel_size}: it must be odd and at least 9")
+        if min(self.num_features, self.extract_blocks, self.recon_blocks) < 1 or self.flow_width <= 0:
+            raise InputError("network: num_features, extract_blocks and recon_blocks start at 1, flow_width above 0")
+
+
+def _conv(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+class ResidualBlock(nn.Module):
+    """conv, ReLU, conv, plus the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = _conv(channels, channels)
+        self.conv2 = _conv(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.relu(self.conv1(x)))
+
+
+class BlindVSR(nn.Module):
+    """Restores the middle frame of a clip at four times its size, and estimates the clip's blur kernel."""
+
+    def __init__(self, config: NetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or NetConfig()
+        width = config.num_features
+        self.kernel_net = KernelEstimator(num_frames=config.num_frames, kernel_size=config.kernel_size)
+        self.flow_net = PWCNet(config.flow_width)
+        self.extract = nn.Sequential(_conv(3, width), *(ResidualBlock(width) for _ in range(config.extract_blocks)))
+        self.fuse = _conv(config.num_frames * width, width)
+        self.trunk = nn.Sequential(*(ResidualBlock(width) for _ in range(config.recon_blocks)))
+        self.tail = nn.Sequential(  # linear: no activation anywhere
+            _conv(width, 4 * width), nn.PixelShuffle(2), _conv(width, 4 * width), nn.PixelShuffle(2),
+            _conv(width, width), _conv(width, 3),
+        )
+
+    def estimate_kernel(self, clip: Tensor) -> Tensor:
+        """(B, 5, 3, H, W), RGB in [0, 1] -> (B, 1, 13, 13), each summing to 1."""
+        return self.kernel_net(clip)
+
+    def flow(self, first: Tensor, second: Tensor) -> Tensor:
+        """(B, 3, H, W) twice -> (B, 2, H, W), pixels, (dx, dy): where `second` shows what `first` shows."""
+        return self.flow_net(first, second)
+
+    @staticmethod
+    def align(features: Tensor, flow: Tensor) -> Tensor:
+        """Warps features (N, C, H, W) by flow (N, 2, H, W); whatever comes from outside the frame is zero.
+
+        The sampling repeats the border while the mask counts the outside as zero: official behaviour.
+        """
+        return backwarp(features, flow) * (coverage(flow) >= 0.999)
+
+    def reconstruct(self, aligned: Tensor, centre: Tensor) -> Tensor:
+        """Aligned features (B, 5 C, H, W) and the centre frame (B, 3, H, W) -> restored frame (B, 3, 4H, 4W)."""
+        base = F.interpolate(centre, scale_factor=self.config.scale, mode="bilinear", align_corners=False)
+        return self.tail(self.trunk(self.fuse(aligned))) + base
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Restores the middle frame.
+
+        Args:
+            clip: (B, 5, 3, H, W), RGB in [0, 1], H and W at least 16.
+
+        Returns:
+            (B, 3, 4H, 4W), unclamped.
+
+        Raises:
+            InputError: for another number of frames or smaller frames.
+        """
+        batch, length, _, height, width = clip.shape
+        if length != self.config.num_frames:
+            raise InputError(f"the clip has {length} frames: this network takes {self.config.num_frames}")
+        if min(height, width) < SMALLEST:
+            raise InputError(f"frames of {width}x{height} are too small: the least is {SMALLEST}x{SMALLEST}")
+        middle = length // 2
+        neighbours = [i for i in range(length) if i != middle]
+        features = self.extract(clip.flatten(0, 1)).unflatten(0, (batch, length))
+        # every pyramid once, then all pairs (centre, neighbour) as one batch
+        pyramids = [level.unflatten(0, (batch, length)) for level in self.flow_net.pyramid(clip.flatten(0, 1))]
+        first = [level[:, [middle] * len(neighbours)].flatten(0, 1) for level in pyramids]
+        second = [level[:, neighbours].flatten(0, 1) for level in pyramids]
+        flow = self.flow_net.between(first, second, (height, width))
+        warped = self.align(features[:, neighbours].flatten(0, 1), flow).unflatten(0, (batch, length - 1))
+        aligned = torch.cat((warped[:, :middle], features[:, middle : middle + 1], warped[:, middle:]), 1)
+        return self.reconstruct(aligned.flatten(1, 2), clip[:, middle])

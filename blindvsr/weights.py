@@ -1,0 +1,231 @@
+"""Reading every known checkpoint layout, and writing ours. Nothing here runs code from a file."""
+
+import json
+import pickle
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from blindvsr import InputError
+from blindvsr.files import replacing
+from blindvsr.flow import PYRAMID
+from blindvsr.network import BlindVSR, NetConfig
+
+FORMAT = "blindvsr/1"
+LIGHTNING_PREFIX = "net."  # the LightningModule holds the network under this name
+StateDict = dict[str, Tensor]
+Rename = tuple[str, str | Callable[[re.Match[str]], str]]
+
+# The official names in ours: the first pattern that a key starts with replaces that start.
+_NUMBER = {"One": 1, "Two": 2, "Thr": 3, "Fou": 4, "Fiv": 5, "Six": 6}
+FLOW_RENAMES: list[Rename] = [
+    (r"moduleExtractor\.module(\w+)\.", lambda m: f"extractor.{_NUMBER[m[1]] - 1}."),
+    (r"module(\w+)\.moduleUpflow\.", lambda m: f"decoders.{6 - _NUMBER[m[1]]}.up_flow."),
+    (r"module(\w+)\.moduleUpfeat\.", lambda m: f"decoders.{6 - _NUMBER[m[1]]}.up_features."),
+    (r"module(\w+)\.moduleSix\.0\.", lambda m: f"decoders.{6 - _NUMBER[m[1]]}.predict."),
+    (r"moduleRefiner\.moduleMain\.", "refiner."),
+    (r"module(\w+)\.module(\w+)\.0\.", lambda m: f"decoders.{6 - _NUMBER[m[1]]}.dense.{_NUMBER[m[2]] - 1}."),
+]
+RENAMES: list[Rename] = [
+    (r"in_conv\.0\.", "extract.0."),
+    (r"extra_feat\.(\d+)\.", lambda m: f"extract.{int(m[1]) + 1}."),
+    (r"fusion_conv\.0\.", "fuse."),
+    (r"recons_net\.", "trunk."),
+    (r"upsample_layers\.", "tail."),
+    (r"out_conv\.(\d)\.", lambda m: f"tail.{int(m[1]) + 4}."),
+    (r"kernel_net\.in_conv\.", "kernel_net.features.0."),
+    (r"kernel_net\.body1\.(\d)\.body\.3\.conv_du\.(\d)\.",
+     lambda m: f"kernel_net.features.{int(m[1]) + 1}.attention.{int(m[2]) + 1}."),
+    (r"kernel_net\.body1\.(\d)\.body\.", lambda m: f"kernel_net.features.{int(m[1]) + 1}.convs."),
+    (r"kernel_net\.body2\.(\d)\.body\.3\.conv_du\.(\d)\.",
+     lambda m: f"kernel_net.kernel_map.{m[1]}.attention.{int(m[2]) + 1}."),
+    (r"kernel_net\.body2\.(\d)\.body\.", r"kernel_net.kernel_map.\1.convs."),
+    (r"kernel_net\.body2\.", "kernel_net.kernel_map."),
+    (r"kernel_net\.fc_net\.", "kernel_net.linear."),
+]
+OFFICIAL_FLOW = "flow_net.moduleNetwork."
+
+
+def _renamed(key: str, table: list[Rename]) -> str:
+    for pattern, new in table:
+        if re.match(pattern, key):
+            return re.sub(pattern, new, key, count=1)
+    return key
+
+
+def _our_key(key: str) -> str:
+    """Our name for a key of the official network, of PWC-Net alone (old or new layout), or of ours."""
+    key = key.removeprefix("module.").removeprefix(LIGHTNING_PREFIX)  # DataParallel; Lightning
+    if re.match(r"net[A-Z]", key):  # pytorch-pwc renamed its modules in 2020
+        key = re.sub(r"\bnet([A-Z])", r"module\1", key)
+    if key.startswith(("moduleExtractor.", "moduleRefiner.")) or re.match(r"module\w+\.module", key):
+        return "flow_net." + _renamed(key, FLOW_RENAMES)
+    if key.startswith(OFFICIAL_FLOW):
+        return "flow_net." + _renamed(key.removeprefix(OFFICIAL_FLOW), FLOW_RENAMES)
+    return _renamed(key, RENAMES)
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Admits numpy arrays in plain containers; every other name in the pickle is refused before it is looked up."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return getattr(np, name)
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in ("_reconstruct", "scalar"):
+            return getattr(np._core.multiarray, name) if hasattr(np, "_core") else getattr(np.core.multiarray, name)
+        if (module, name) == ("jittor_core", "Var"):  # jittor pickles a variable as Var(array)
+            return np.asarray
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not an array")
+
+
+def _read_safetensors(path: Path) -> tuple[Any, Any]:
+    with safe_open(str(path), framework="pt") as file:
+        header = file.metadata() or {}
+        if header.get("format") != FORMAT:
+            raise InputError(f"{path} is not a blindvsr weights file: its header says format={header.get('format')!r}")
+        return {key: file.get_tensor(key) for key in file.keys()}, json.loads(header["config"])  # noqa: SIM118
+
+
+def _read_torch(path: Path) -> tuple[Any, Any]:
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):  # Lightning
+        return content["state_dict"], (content.get("hyper_parameters") or {}).get("network")
+    return content, None
+
+
+def _read_pickle(path: Path) -> tuple[Any, Any]:
+    with path.open("rb") as file:
+        arrays = _ArraysOnly(file, encoding="latin1").load()
+    return {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}, None
+
+
+def _read(path: str | Path) -> tuple[StateDict, NetConfig | None]:
+    """The tensors of a file, as float32 under our names, and the configuration where the file carries one."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no such weights file: {path}")
+    reader = {".safetensors": _read_safetensors, ".pkl": _read_pickle}.get(path.suffix, _read_torch)
+    try:
+        content, config = reader(path)
+        state = {_our_key(key): tensor.float() for key, tensor in content.items() if isinstance(tensor, Tensor)}
+        if state:
+            return state, NetConfig(**config) if config else None
+    except InputError:
+        raise
+    except Exception as error:  # whatever a foreign, truncated or hostile file makes the readers say
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path} cannot be read as weights: {reason}") from error
+    raise InputError(f"{path} holds no weights: expected tensors by name")
+
+
+def read_state_dict(path: str | Path) -> StateDict:
+    """Reads the weights of a network under our names.
+
+    Args:
+        path: ours (.safetensors), a Lightning checkpoint (.ckpt), the official layout (.pt, with or without a
+            DataParallel prefix), PWC-Net alone (network-default.pytorch), or the older Jittor port's pickle of numpy
+            arrays (.pkl, through an unpickler that admits nothing else).
+
+    Returns:
+        name -> float32 tensor.
+
+    Raises:
+        InputError: for a file that is missing, truncated, foreign or hostile; no code in it runs.
+    """
+    return _read(path)[0]
+
+
+def _infer_config(state: StateDict, path: Path) -> NetConfig:
+    """The shape of the network, read off the shapes of its tensors."""
+
+    def blocks(name: str) -> int:
+        return len({key.split(".")[1] for key in state if key.startswith(name + ".")})
+
+    try:
+        features = state["extract.0.weight"].shape[0]
+        return NetConfig(
+            num_frames=state["fuse.weight"].shape[1] // features,
+            num_features=features,
+            extract_blocks=blocks("extract") - 1,
+            recon_blocks=blocks("trunk"),
+            kernel_size=round(state["kernel_net.linear.1.weight"].shape[0] ** 0.5),
+            flow_width=state["flow_net.extractor.5.0.weight"].shape[0] / PYRAMID[-1],
+        )
+    except KeyError as error:
+        raise InputError(f"{path} is not a BlindVSR network: it has no {error.args[0]}") from error
+
+
+def check_state_dict(module: torch.nn.Module, state: StateDict, source: str | Path) -> None:
+    """Compares names and shapes before anything is loaded.
+
+    Raises:
+        InputError: naming up to three tensors that are missing, unexpected or of another shape.
+    """
+    own = module.state_dict()
+    wrong = [f"missing {key}" for key in own if key not in state]
+    wrong += [f"unexpected {key}" for key in state if key not in own]
+    wrong += [
+        f"{key} is {tuple(state[key].shape)}, not {tuple(tensor.shape)}"
+        for key, tensor in own.items() if key in state and state[key].shape != tensor.shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise InputError(f"{source} is a checkpoint of another network: {', '.join(wrong[:3])}{more}")
+
+
+def load_network(path: str | Path) -> BlindVSR:
+    """Builds the network that a file describes and fills it, in evaluation mode.
+
+    Args:
+        path: any layout that `read_state_dict` knows, of a whole network.
+
+    Raises:
+        InputError: for an unusable file, naming up to three tensors that do not fit.
+    """
+    state, config = _read(path)
+    net = BlindVSR(config or _infer_config(state, Path(path)))
+    check_state_dict(net, state, path)
+    net.load_state_dict(state)
+    return net.eval()
+
+
+def load_flow(net: BlindVSR, path: str | Path) -> None:
+    """Fills the flow network alone, from PWC-Net's own file or from the flow part of a whole network.
+
+    Raises:
+        InputError: for an unusable file or a PWC-Net of another width.
+    """
+    state = {key.removeprefix("flow_net."): tensor for key, tensor in read_state_dict(path).items()
+             if key.startswith("flow_net.")}
+    check_state_dict(net.flow_net, state, path)
+    net.flow_net.load_state_dict(state)
+
+
+def save_network(net: BlindVSR, path: str | Path, dtype: torch.dtype = torch.float32) -> None:
+    """Writes a safetensors file with the configuration in its header, readable with numpy alone.
+
+    Args:
+        net: the network.
+        path: target, ending in .safetensors; replaced only when the new file is whole.
+        dtype: torch.float32, or torch.float16 for half the size.
+
+    Raises:
+        InputError: if the name has another ending or cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"--out {path}: the exported file must end in .safetensors")
+    state = {key: tensor.detach().cpu().to(dtype).contiguous() for key, tensor in net.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(state, temporary, {"format": FORMAT, "config": json.dumps(asdict(net.config))})
