@@ -5,7 +5,6 @@ import math
 import cv2
 import numpy as np
 import scipy.ndimage
-import torch
 import torch.nn.functional as F
 from numpy.random import Generator, RandomState
 from numpy.typing import NDArray
@@ -128,7 +127,8 @@ def bicubic_up(frame: NDArray[np.uint8], scale: int = SCALE) -> NDArray[np.uint8
     """
     height, width = frame.shape[:2]
     inverse = np.array([[1 / scale, 0, 0], [0, 1 / scale, 0]])
-    return cv2.warpAffine(
+    upsampled = cv2.warpAffine(
         frame, inverse, (scale * width, scale * height),
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
     )
+    return upsampled.astype(np.uint8, copy=False)

@@ -17,6 +17,7 @@ REFINER = (128, 128, 128, 96, 64, 32)
 DILATIONS = (1, 2, 4, 8, 16, 1)
 COARSEST = 64  # frames are resized to multiples of this
 FLOW_UNIT = 20.0  # the decoders speak of flow in units of 20 pixels of the full size
+LEVELS = (6, 5, 4, 3, 2)  # of the decoders, coarse to fine
 BACKWARD = {2: 5.0, 3: 2.5, 4: 1.25, 5: 0.625}  # FLOW_UNIT / 2**level: decoder units to pixels of a level
 
 Pyramid = list[Tensor]
@@ -78,20 +79,18 @@ class PWCNet(nn.Module):
             for inputs, outputs in zip((3, *pyramid), pyramid, strict=False)
         )
         decoders: list[Decoder] = []
-        for level in range(6, 1, -1):
+        for level in LEVELS:
             above = decoders[-1].inputs if decoders else None
             decoders.append(Decoder(level=level, channels=pyramid[level - 1], dense=dense, inputs_above=above))
-        self.decoders = nn.ModuleList(decoders)  # coarse to fine: levels 6, 5, 4, 3, 2
+        self.decoders = nn.ModuleList(decoders)
         layers: list[nn.Module] = []
         widths = (decoders[-1].inputs + sum(dense), *refiner)
         for inputs, outputs, dilation in zip(widths, refiner, DILATIONS, strict=False):
             layers += [_conv(inputs, outputs, dilation=dilation), _leaky()]
-        self.refiner = nn.Sequential(*layers, _conv(refiner[-1], 2))
-        self._start_without_motion()
-
-    def _start_without_motion(self) -> None:
-        """An untrained network says that nothing moves, so that training from nothing starts with aligned frames."""
-        for predict in [decoder.predict for decoder in self.decoders] + [self.refiner[-1]]:
+        last = _conv(refiner[-1], 2)
+        self.refiner = nn.Sequential(*layers, last)
+        # an untrained network says that nothing moves: training from nothing starts with frames left in place
+        for predict in (*(decoder.predict for decoder in decoders), last):
             nn.init.zeros_(predict.weight)
             nn.init.zeros_(predict.bias)
 
@@ -111,9 +110,10 @@ class PWCNet(nn.Module):
 
     def decode(self, first: Pyramid, second: Pyramid) -> Tensor:
         """The network's own output: (N, 2, H64 / 4, W64 / 4), in units of 20 pixels of the resized frames."""
-        above = None
-        for decoder in self.decoders:
-            above = decoder(first[decoder.level - 1], second[decoder.level - 1], above)
+        above: tuple[Tensor, Tensor] | None = None
+        for level, decoder in zip(LEVELS, self.decoders, strict=True):
+            above = decoder(first[level - 1], second[level - 1], above)
+        assert above is not None
         flow, features = above
         return flow + self.refiner(features)
 
