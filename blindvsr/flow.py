@@ -91,8 +91,8 @@ class PWCNet(nn.Module):
         self.refiner = nn.Sequential(*layers, last)
         # an untrained network says that nothing moves: training from nothing starts with frames left in place
         for predict in (*(decoder.predict for decoder in decoders), last):
-            nn.init.zeros_(predict.weight)
-            nn.init.zeros_(predict.bias)
+            for parameter in predict.parameters():
+                nn.init.zeros_(parameter)
 
     def pyramid(self, frames: Tensor) -> Pyramid:
         """Features of the six levels, finest first.
