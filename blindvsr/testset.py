@@ -16,19 +16,7 @@ from blindvsr import InputError
 from blindvsr.datasets import LR_FOLDER, TRAIN_FOLDERS, Video, check_frames, find_videos
 from blindvsr.degrade import SCALE, TEST_SIGMA, crop_to_scale, degrade_frame, draw_kernel, gaussian_kernel
 from blindvsr.files import replacing
-from blindvsr.frames import image_size, read_image, write_image
-
-
-def warn_of_crop(videos: Sequence[Video]) -> bool:
-    """Warns, once for all, if videos have sides that are not multiples of 4; they will be cropped. True if any has."""
-    sizes = {video.name: image_size(video.files[0]) for video in videos if video.files}
-    odd = [f"{name} ({size[1]}x{size[0]})" for name, size in sizes.items() if size[0] % SCALE or size[1] % SCALE]
-    if odd:
-        warnings.warn(
-            f"HR sizes that are not multiples of {SCALE} are cropped at the right and the bottom: {', '.join(odd)}",
-            stacklevel=2,
-        )
-    return bool(odd)
+from blindvsr.frames import image_size, write_image
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
@@ -38,24 +26,29 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _degrade_video(video: Video, kernel: NDArray[np.float64], out: Path, in_place: bool) -> None:
-    """Writes the three folders of one video, or two `in_place`; they appear when all frames are done."""
+def _degrade_video(video: Video, kernel: NDArray[np.float64], out: Path, in_place: bool) -> bool:
+    """Writes the three folders of one video, or two `in_place`; they appear when all frames are done.
+
+    Returns:
+        True if the frames had to be cropped to multiples of 4.
+    """
     with (
         replacing(out / LR_FOLDER / video.name, folder=True) as low,
         replacing(out / "kernel" / video.name, folder=True) as kernels,
         nullcontext() if in_place else replacing(out / "HR" / video.name, folder=True) as high,
     ):
-        for path in tqdm(video.files, video.name, unit="frame", leave=False):
-            frame = read_image(path)
+        total = len(video.files) or None
+        for index, frame in enumerate(tqdm(video.read(), video.name, total, unit="frame", leave=False)):
+            path = video.files[index] if video.files else None
+            name = path.stem if path else f"{index:08d}"
             whole = crop_to_scale(frame)
-            write_image(low / f"{path.stem}.png", degrade_frame(whole, kernel))
-            scipy.io.savemat(kernels / f"{path.stem}.mat", {"kernel": kernel})
-            if high is None:
-                continue
-            if whole.shape == frame.shape:
+            write_image(low / f"{name}.png", degrade_frame(whole, kernel))
+            scipy.io.savemat(kernels / f"{name}.mat", {"kernel": kernel})
+            if high and path and whole.shape == frame.shape:
                 _link_or_copy(path, high / path.name)
-            else:
-                write_image(high / f"{path.stem}.png", whole)
+            elif high:
+                write_image(high / f"{name}.png", whole)
+    return whole.shape != frame.shape
 
 
 def make_test_set(
@@ -64,7 +57,8 @@ def make_test_set(
 ) -> None:
     """Writes `out`/{HR,LR_blurdown_x4,kernel}/<video>/, one kernel per video, from HR videos in any known layout.
 
-    HR frames are linked, or copied where links do not work; only sides that are no multiple of 4 are written anew.
+    HR images are linked, or copied where links do not work; they are written anew only where sides are no multiple of
+    4 (one warning tells) and where the source is a video file.
 
     Args:
         hr: HR frames; nothing in it changes.
@@ -89,14 +83,14 @@ def make_test_set(
             raise InputError(f"--videos {name}: no such video; --hr has {', '.join(kernels)}")
     videos = [video for video in videos if not names or video.name in names]
     for video in videos:
-        if not video.files:
-            raise InputError(f"--hr {video.source} is a video file; degrade takes frames: decode it to images first")
         if (out / LR_FOLDER / video.name).exists() and not overwrite:
             raise InputError(f"{out / LR_FOLDER / video.name} exists; choose another --out or pass --overwrite")
     check_frames(videos, "--hr", least=1)
-    cropped = warn_of_crop(videos)
     in_place = any((out / "HR" / video.name).resolve() == video.source.resolve() for video in videos)
-    if in_place and cropped:
+    if in_place and any(side % SCALE for video in videos for side in image_size(video.files[0])):
         raise InputError(f"--out {out} would change the frames of --hr, which have to be cropped; choose another --out")
-    for video in tqdm(videos, "degrading", unit="video"):
-        _degrade_video(video, kernels[video.name], out, in_place)
+    cropped = [video.name for video in tqdm(videos, "degrading", unit="video")
+               if _degrade_video(video, kernels[video.name], out, in_place)]
+    if cropped:
+        names = ", ".join(cropped)
+        warnings.warn(f"cropped to multiples of {SCALE} at the right and the bottom: {names}", stacklevel=2)
