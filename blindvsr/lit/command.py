@@ -80,7 +80,7 @@ def run(arguments: Sequence[str]) -> None:
     """
     for pattern in (  # true of runs like ours, and nothing that a user should act on
         ".*does not have many workers.*", ".*smaller than the logging interval.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*LeafSpec.*", ".*Checkpoint directory .* exists and is not empty.*",
     ):
         warnings.filterwarnings("ignore", pattern)
     no_exit = {"exit_on_error": False}

@@ -73,6 +73,8 @@ class BlindVSRData(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if patch < 4 * SCALE or patch % SCALE:
+            raise InputError(f"data.patch={patch}: it must be a multiple of {SCALE} and at least {4 * SCALE}")
         self.kind, self.batch_size, self.batches_per_epoch = kind, batch_size, batches_per_epoch
         self.num_workers, self.seed, self.val_frames = num_workers, seed, val_frames
         self.patch, self.frames_per_video = patch, frames_per_video
@@ -134,6 +136,12 @@ class BlindVSRData(pl.LightningDataModule):
                     f"data.patch={self.patch} takes frames of {side}x{side}, but {video.source} is {width}x{height}; "
                     f"give --data.patch {min(height, width) // scale} or less"
                 )
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Moves training batches; whole videos stay behind, and the stream moves them frame by frame."""
+        if isinstance(batch, dict):
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return batch
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Degrades training crops, batched, on the training device: -> {"clip": (B, 5, 3, h, w) in [0, 1], "kernel"}.
