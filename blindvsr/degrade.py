@@ -112,7 +112,8 @@ def blur_down(frames: Tensor, kernel: Tensor, scale: int = SCALE) -> Tensor:
     # samples as channel groups, everything else as the batch: one grouped convolution for all kernels
     planes = frames.reshape(batch, -1, *frames.shape[-2:]).transpose(0, 1)
     padded = F.pad(planes, (size // 2,) * 4, mode="replicate")
-    result = F.conv2d(padded, kernel.to(frames.dtype), stride=scale, groups=batch).transpose(0, 1)
+    with torch.autocast(frames.device.type, enabled=False):  # low-resolution frames are data, not activations
+        result = F.conv2d(padded, kernel.to(frames.dtype), stride=scale, groups=batch).transpose(0, 1)
     return result.reshape(*frames.shape[:-2], *result.shape[-2:])
 
 

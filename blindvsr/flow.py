@@ -108,7 +108,8 @@ class PWCNet(nn.Module):
         size = [math.ceil(side / COARSEST) * COARSEST for side in frames.shape[-2:]]
         levels = []
         with _float32(frames):
-            features = F.interpolate(frames.float(), size, mode="bilinear", align_corners=False)
+            frames = frames.to(next(self.parameters()).dtype)
+            features = F.interpolate(frames, size, mode="bilinear", align_corners=False)
             for stage in self.extractor:
                 features = stage(features)
                 levels.append(features)

@@ -26,3 +26,12 @@ def test_channel_order() -> None:
 def test_unequal_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="equal shapes"):
         cost_volume(torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 8, 9))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (9, 16), (12, 33)])
+def test_both_ways_of_computing_agree(size: tuple[int, int]) -> None:
+    first, second = torch.randn(2, 3, 6, *size, dtype=torch.float64)
+    with_gradients = cost_volume(first.requires_grad_(), second)
+    assert with_gradients.requires_grad
+    with torch.no_grad():
+        torch.testing.assert_close(cost_volume(first, second), with_gradients)
