@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from jsonargparse import ArgumentError
 from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint
-from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from blindvsr import InputError
@@ -46,11 +46,14 @@ class Command(LightningCLI):
         self.trainer.predict(**{**arguments, "return_predictions": False})
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Continues the curves of a resumed run in its own folder instead of a new one."""
-        config = self.config[self.config.subcommand]
-        if self.config.subcommand == "fit" and config.get("ckpt_path") and config.trainer.get("logger") is None:
-            run = Path(config.ckpt_path).parent.parent
-            if run.parent.name == RUNS:
+        """Continues the curves of a resumed run in its own folder; only training has curves."""
+        command = self.config.subcommand
+        config = self.config[command]
+        if config.trainer.get("logger") is None:
+            if command != "fit":
+                kwargs["logger"] = False
+            elif config.get("ckpt_path") and Path(config.ckpt_path).parent.parent.parent.name == RUNS:
+                run = Path(config.ckpt_path).parent.parent
                 kwargs["logger"] = TensorBoardLogger(str(run.parent.parent), name=RUNS, version=run.name)
         return super().instantiate_trainer(**kwargs)
 
@@ -80,13 +83,14 @@ def run(arguments: Sequence[str]) -> None:
     """
     for pattern in (  # true of runs like ours, and nothing that a user should act on
         ".*does not have many workers.*", ".*smaller than the logging interval.*",
-        ".*LeafSpec.*", ".*Checkpoint directory .* exists and is not empty.*",
+        ".*LeafSpec.*", ".*dirpath has changed.*", ".*Checkpoint directory .* exists and is not empty.*",
     ):
         warnings.filterwarnings("ignore", pattern)
     no_exit = {"exit_on_error": False}
     try:
         Command(
             BlindVSRTask, BlindVSRData, args=list(arguments), save_config_kwargs={"overwrite": True},
+            save_config_callback=SaveConfigCallback if arguments[0] == "fit" else None,
             parser_kwargs={**no_exit, **{name: dict(no_exit) for name in Command.subcommands()}},
         )
     except ArgumentError as error:

@@ -126,8 +126,6 @@ class BlindVSRTask(pl.LightningModule):
             torch.distributed.all_gather_object(gathered, self.test_scores)
         # by name: a video that padding handed to two devices counts once
         self.test_summary = summarise({name: scores for part in gathered for name, scores in part.items()})
-        for name in ("psnr", "ssim"):
-            self.log(f"test/{name}", self.test_summary["mean_of_frames"][name])
         if self.trainer.is_global_zero:
             print(table(self.test_summary))
             write_summary(self.test_summary, self._table_path())

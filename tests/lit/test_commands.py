@@ -1,0 +1,208 @@
+"""fit, test and predict as a user calls them, on real frames, with a shipped configuration made smaller still."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from blindvsr.cli import main
+from blindvsr.frames import Frame, read_image
+from blindvsr.lit.task import BlindVSRTask
+from blindvsr.metrics import score_folders
+from blindvsr.network import BlindVSR, NetConfig
+from blindvsr.stream import restore
+from blindvsr.weights import load_network, save_network
+from tests.conftest import REPOSITORY, draw_video, run_fails
+
+OPTIONS = [
+    "--config", str(REPOSITORY / "configs" / "tiny.yaml"), "--model.network.num_features=8",
+    "--model.network.recon_blocks=1", "--model.network.flow_width=0.1", "--data.patch=16", "--data.batch_size=2",
+    "--data.batches_per_epoch=4", "--data.num_workers=0", "--data.val_frames=5", "--trainer.max_epochs=2",
+    "--trainer.log_every_n_steps=1", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false",
+]
+
+
+def fit_arguments(footage: Path, root: Path, *more: str) -> list[str]:
+    return ["fit", *OPTIONS, f"--data.train_root={footage}", f"--trainer.default_root_dir={root}", *more]
+
+
+def scalars(run: Path) -> dict[str, dict[int, float]]:
+    """Curves of all event files of a run: name -> step -> value."""
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0, "images": 0})
+    events.Reload()
+    return {tag: {event.step: event.value for event in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
+
+
+@pytest.fixture(scope="session")
+def fitted(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one finished run."""
+    root = tmp_path_factory.mktemp("fitted")
+    assert main(fit_arguments(footage, root)) == 0
+    return root / "lightning_logs" / "version_0"
+
+
+@pytest.fixture(scope="session")
+def test_set(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sets") / "pair"
+    assert main(["degrade", "--hr", str(footage), "--out", str(root), "--kind", "gaussian"]) == 0
+    return root
+
+
+def test_every_curve_and_picture_is_in_the_event_file(fitted: Path) -> None:
+    curves = scalars(fitted)
+    terms = {f"train/{name}" for name in ("loss", "aux", "cycle", "boundary", "sparse", "centre")}
+    expected = {*terms, "train/cycle_psnr", "train/aux_psnr", "val/psnr", "val/ssim", "val/aux_psnr", "time/step",
+                "lr-Adam/network", "lr-Adam/flow"}
+    assert expected <= curves.keys()
+    assert len(curves["train/loss"]) == 8
+    np.testing.assert_allclose(sum(curves[name][0] for name in terms - {"train/loss"}), curves["train/loss"][0],
+                               rtol=1e-5)
+    events = EventAccumulator(str(fitted), size_guidance={"images": 0})
+    events.Reload()
+    sizes = {tag.removeprefix("pictures/"): (event.width, event.height)
+             for tag in events.Tags()["images"] for event in events.Images(tag)[-1:]}
+    large, small = (128, 96), (32, 24)
+    assert sizes == {"1_input": small, "2_bicubic": large, "3_restored": large, "4_truth": large,
+                     "5_kernel_estimated_true": (13 * 16 * 2 + 8, 13 * 16), "6_flow": small}
+
+
+def test_checkpoints_load_safely(fitted: Path) -> None:
+    assert {path.name for path in (fitted / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    content = torch.load(fitted / "checkpoints" / "best.ckpt", weights_only=True)
+    assert content["hyper_parameters"]["network"]["num_features"] == 8
+    task = BlindVSRTask.load_from_checkpoint(fitted / "checkpoints" / "last.ckpt", map_location="cpu")
+    assert task.net.config == load_network(fitted / "checkpoints" / "last.ckpt").config
+
+
+def test_a_killed_fit_resumes_on_the_same_curve(footage: Path, tmp_path: Path) -> None:
+    epochs = "--trainer.max_epochs=5"
+    assert main(fit_arguments(footage, tmp_path / "whole", epochs)) == 0
+    broken = tmp_path / "broken"
+    command = [sys.executable, "-m", "blindvsr", *fit_arguments(footage, broken, epochs)]
+    run = broken / "lightning_logs" / "version_0"
+    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while not (run / "checkpoints" / "last.ckpt").exists():
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    epoch = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["epoch"]
+    assert epoch < 4
+    assert main(fit_arguments(footage, broken, epochs, "--ckpt_path=last")) == 0
+    assert len(list((broken / "lightning_logs").iterdir())) == 1, "a resumed run goes on in its own folder"
+    resumed, whole = scalars(run), scalars(tmp_path / "whole" / "lightning_logs" / "version_0")
+    for name in ("train/loss", "val/psnr"):
+        assert resumed[name].keys() == whole[name].keys()
+        np.testing.assert_allclose(list(resumed[name].values()), list(whole[name].values()), rtol=1e-6)
+
+
+def test_training_lowers_the_loss(footage: Path, tmp_path: Path) -> None:
+    assert main(fit_arguments(footage, tmp_path, "--trainer.max_epochs=1", "--data.batches_per_epoch=40")) == 0
+    loss = list(scalars(tmp_path / "lightning_logs" / "version_0")["train/loss"].values())
+    assert np.mean(loss[-5:]) < 0.8 * np.mean(loss[:5])
+
+
+def test_low_resolution_footage_alone(footage: Path, tmp_path: Path) -> None:
+    arguments = fit_arguments(footage, tmp_path, "--data.kind=none", "--checkpoint.monitor=val/aux_psnr")
+    assert main([*arguments, "--data.patch=32"]) == 0
+    curves = scalars(tmp_path / "lightning_logs" / "version_0")
+    assert "val/aux_psnr" in curves
+    assert "val/psnr" not in curves, "there is no truth to compare with"
+
+
+def test_test_prints_and_writes_the_table(fitted: Path, test_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = fitted / "checkpoints" / "best.ckpt"
+    # the configuration says another network: the checkpoint's own wins
+    config = str(REPOSITORY / "configs" / "tiny.yaml")
+    assert main(["test", "--config", config, f"--ckpt_path={checkpoint}", f"--data.test_root={test_set}"]) == 0
+    printed = capsys.readouterr().out
+    assert "mean of frames" in printed
+    assert "mean of videos" in printed
+    summary = json.loads(checkpoint.with_name("best-pair.json").read_text())
+    assert summary["mean_of_frames"]["frames"] == 8
+    with checkpoint.with_name("best-pair.csv").open() as file:
+        rows = {row["video"]: row for row in csv.DictReader(file)}
+    assert float(rows["left"]["psnr"]) == summary["videos"]["left"]["psnr"]
+
+
+def test_predict_writes_every_frame_and_score_agrees(fitted: Path, test_set: Path, tmp_path: Path) -> None:
+    checkpoint = fitted / "checkpoints" / "best.ckpt"
+    assert main(["predict", *OPTIONS, f"--ckpt_path={checkpoint}", f"--data.predict_root={test_set}",
+                 f"--writer.output={tmp_path}"]) == 0
+    names = [path.name for path in sorted((test_set / "LR_blurdown_x4" / "left").iterdir())]
+    assert [path.name for path in sorted((tmp_path / "left").iterdir())] == names
+    net = load_network(checkpoint)
+    low = [read_image(path) for path in sorted((test_set / "LR_blurdown_x4" / "left").iterdir())]
+    for name, frame in zip(names, restore(net, iter(low)), strict=True):
+        np.testing.assert_array_equal(read_image(tmp_path / "left" / name), frame)
+    assert main(["test", *OPTIONS, f"--ckpt_path={checkpoint}", f"--data.test_root={test_set}"]) == 0
+    tested = json.loads(checkpoint.with_name("best-pair.json").read_text())
+    scored = score_folders(tmp_path, test_set)
+    assert scored["mean_of_frames"] == pytest.approx(tested["mean_of_frames"])
+    assert scored["videos"]["left"] == pytest.approx(tested["videos"]["left"])
+
+
+def test_start_from_exported_weights(test_set: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "net.safetensors"
+    save_network(BlindVSR(NetConfig(num_features=6, extract_blocks=1, recon_blocks=1, flow_width=0.1)), weights)
+    assert main(["test", *OPTIONS, f"--model.weights={weights}", f"--data.test_root={test_set}",
+                 f"--trainer.default_root_dir={tmp_path}"]) == 0
+    assert next(tmp_path.glob("**/pair.json")).is_file()
+
+
+def test_rates_of_the_flow_network(official_file: Path) -> None:
+    def rates(**options: object) -> list[float]:
+        return [group["lr"] for group in BlindVSRTask(**options).configure_optimizers()[0][0].param_groups]
+
+    assert rates(flow_weights=str(official_file)) == [1e-4, 1e-6]
+    assert rates() == [1e-4, 1e-4], "from nothing the flow network learns at the full rate"
+    (optimizer,), (schedule,) = BlindVSRTask(flow_weights=str(official_file)).configure_optimizers()
+    for _ in range(100):
+        optimizer.step()
+        schedule.step()
+    assert schedule.get_last_lr() == [5e-5, 5e-7]
+
+
+@pytest.mark.parametrize("name", ["gaussian", "realistic", "small", "tiny", "footage"])
+def test_shipped_configurations_parse(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(REPOSITORY / "configs" / f"{name}.yaml")
+    with pytest.raises(SystemExit) as stopped:  # --print_config ends the program
+        main(["fit", "--config", config, "--print_config"])
+    assert stopped.value.code == 0
+    assert f"runs/{name}" in capsys.readouterr().out
+
+
+def test_mistakes(
+    footage: Path, fitted: Path, test_set: Path, bundled_frames: list[Frame], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fit = fit_arguments(footage, tmp_path)
+    assert "no such folder" in run_fails(fit_arguments(tmp_path / "absent", tmp_path), capsys)
+    assert "nonsense" in run_fails([*fit, "--data.nonsense=1"], capsys)
+    (tmp_path / "unknown.yaml").write_text("data:\n  patches: 3\n")
+    assert "patches" in run_fails(["fit", "--config", tmp_path / "unknown.yaml"], capsys)
+    assert "there is no" in run_fails([*fit, "--ckpt_path=last"], capsys)
+    assert "no such file" in run_fails([*fit, "--ckpt_path=absent.ckpt"], capsys)
+    (tmp_path / "cut.ckpt").write_bytes((fitted / "checkpoints" / "last.ckpt").read_bytes()[:9000])
+    assert "cannot be read" in run_fails([*fit, f"--ckpt_path={tmp_path / 'cut.ckpt'}"], capsys)
+    other = torch.load(fitted / "checkpoints" / "last.ckpt", weights_only=True)
+    other["state_dict"].pop("net.fuse.bias")
+    torch.save(other, tmp_path / "other.ckpt")
+    test = ["test", *OPTIONS, f"--data.test_root={test_set}", f"--ckpt_path={tmp_path / 'other.ckpt'}"]
+    assert "another network: missing fuse.bias" in run_fails(test, capsys)
+    assert "train_root is missing" in run_fails(["fit", *OPTIONS, f"--trainer.default_root_dir={tmp_path}"], capsys)
+    draw_video(tmp_path / "broken" / "clip", bundled_frames, (0, 0))
+    image = tmp_path / "broken" / "clip" / "00000001.png"
+    image.write_bytes(image.read_bytes()[:2000])
+    # read in a worker process, whose traceback must not reach the user
+    assert "00000001.png" in run_fails(
+        [*fit_arguments(tmp_path / "broken", tmp_path), f"--data.val_root={footage}", "--data.num_workers=1"], capsys)
