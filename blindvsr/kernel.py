@@ -1,10 +1,13 @@
 """The blur-kernel estimator of Self-Blind-VSR (section 3.2 of the paper): five frames in, one 13x13 kernel out."""
 
+import torch
 from torch import Tensor, nn
 
 CHANNELS = 64
 REDUCED = 4  # channel attention squeezes to this
 HIDDEN = 1000
+START_SIGMA = 1.2  # HR pixels: the middle of the range that is trained
+START_WEIGHT = 0.1
 
 
 def _conv(inputs: int, outputs: int) -> nn.Conv2d:
@@ -46,7 +49,15 @@ class KernelEstimator(nn.Module):
         self.kernel_map = nn.Sequential(
             ChannelAttentionBlock(CHANNELS), ChannelAttentionBlock(CHANNELS), _conv(CHANNELS, 32), _conv(32, 1)
         )
-        self.linear = nn.Sequential(nn.Linear(kernel_size**2, HIDDEN), nn.Linear(HIDDEN, kernel_size**2))
+        last = nn.Linear(HIDDEN, kernel_size**2)
+        self.linear = nn.Sequential(nn.Linear(kernel_size**2, HIDDEN), last)
+        # An untrained estimator says "a Gaussian of sigma 1.2", whatever it sees. From a uniform kernel, the objective
+        # falls into its trivial solution, a single pixel, before the reconstruction has learnt anything.
+        offsets = torch.arange(kernel_size) - kernel_size // 2
+        squares = offsets[:, None] ** 2 + offsets**2
+        with torch.no_grad():
+            last.weight.mul_(START_WEIGHT)
+            last.bias.copy_(-squares.flatten() / (2 * START_SIGMA**2))
 
     def forward(self, clip: Tensor) -> Tensor:
         """(B, T, 3, H, W), RGB in [0, 1] -> (B, 1, k, k), not negative, each kernel sums to 1."""

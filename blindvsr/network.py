@@ -96,16 +96,17 @@ class BlindVSR(nn.Module):
         """
         return backwarp(features, flow) * (coverage(flow) >= 0.999)
 
-    def reconstruct(self, aligned: Tensor, centre: Tensor) -> Tensor:
+    def reconstruct(self, aligned: Tensor, centre: Tensor, tail: nn.Module | None = None) -> Tensor:
         """Aligned features (B, 5 C, H, W) and the centre frame (B, 3, H, W) -> restored frame (B, 3, 4H, 4W)."""
         base = F.interpolate(centre, scale_factor=self.config.scale, mode="bilinear", align_corners=False)
-        return self.tail(self.trunk(self.fuse(aligned))) + base
+        return (tail or self.tail)(self.trunk(self.fuse(aligned))) + base
 
-    def forward(self, clip: Tensor) -> Tensor:
+    def forward(self, clip: Tensor, tail: nn.Module | None = None) -> Tensor:
         """Restores the middle frame.
 
         Args:
             clip: (B, 5, 3, H, W), RGB in [0, 1].
+            tail: stands in for the network's own, collapsed where no gradient is needed.
 
         Returns:
             (B, 3, 4H, 4W), unclamped.
@@ -126,4 +127,4 @@ class BlindVSR(nn.Module):
         flow = self.flow_net.between(first, second, (height, width))
         warped = self.align(features[:, neighbours].flatten(0, 1), flow).unflatten(0, (batch, length - 1))
         aligned = torch.cat((warped[:, :middle], features[:, middle : middle + 1], warped[:, middle:]), 1)
-        return self.reconstruct(aligned.flatten(1, 2), clip[:, middle])
+        return self.reconstruct(aligned.flatten(1, 2), clip[:, middle], tail)

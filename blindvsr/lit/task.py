@@ -43,6 +43,7 @@ class BlindVSRTask(pl.LightningModule):
         flow_weights: start the flow network from this file: PWC-Net's network-default.pytorch, or a network of ours.
         lr: learning rate of Adam.
         flow_lr: of the flow network if it starts from pretrained weights; without them it learns at `lr`.
+        kernel_lr: of the kernel estimator; `lr` when None.
         halve_every: epochs after which the rates are halved.
     """
 
@@ -53,6 +54,7 @@ class BlindVSRTask(pl.LightningModule):
         flow_weights: str | None = None,
         lr: float = 1e-4,
         flow_lr: float = 1e-6,
+        kernel_lr: float | None = None,
         halve_every: int = 100,
     ) -> None:
         super().__init__()
@@ -63,6 +65,7 @@ class BlindVSRTask(pl.LightningModule):
             load_flow(self.net, flow_weights)
         self.lr, self.halve_every = lr, halve_every
         self.flow_lr = flow_lr if weights or flow_weights else lr
+        self.kernel_lr = lr if kernel_lr is None else kernel_lr
         # only what rebuilds the network, as plain values: hyper-parameters in a checkpoint beat flags, and
         # weights_only=True admits nothing else
         self.save_hyperparameters({"network": asdict(self.net.config)})
@@ -71,14 +74,14 @@ class BlindVSRTask(pl.LightningModule):
         self.test_summary: Summary | None = None
 
     def configure_optimizers(self) -> Any:
-        """Adam with its own rate for the flow network, both halved every `halve_every` epochs."""
-        flow = list(self.net.flow_net.parameters())
-        flow_ids = {id(parameter) for parameter in flow}
-        others = [parameter for parameter in self.net.parameters() if id(parameter) not in flow_ids]
-        groups: list[dict[str, Any]] = [
-            {"params": others, "name": "network"}, {"params": flow, "lr": self.flow_lr, "name": "flow"},
-        ]
-        optimizer = torch.optim.Adam(groups, lr=self.lr)
+        """Adam with three rates, all halved every `halve_every` epochs."""
+        groups: dict[str, dict[str, Any]] = {
+            "network": {"lr": self.lr}, "kernel": {"lr": self.kernel_lr}, "flow": {"lr": self.flow_lr},
+        }
+        for name, parameter in self.net.named_parameters():
+            part = {"kernel_net": "kernel", "flow_net": "flow"}.get(name.split(".")[0], "network")
+            groups[part].setdefault("params", []).append(parameter)
+        optimizer = torch.optim.Adam([{**group, "name": name} for name, group in groups.items()])
         return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, self.halve_every, gamma=0.5)]
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:

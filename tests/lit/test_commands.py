@@ -61,7 +61,7 @@ def test_every_curve_and_picture_is_in_the_event_file(fitted: Path) -> None:
     curves = scalars(fitted)
     terms = {f"train/{name}" for name in ("loss", "aux", "cycle", "boundary", "sparse", "centre")}
     expected = {*terms, "train/cycle_psnr", "train/aux_psnr", "val/psnr", "val/ssim", "val/aux_psnr", "time/step",
-                "lr-Adam/network", "lr-Adam/flow"}
+                "lr-Adam/network", "lr-Adam/kernel", "lr-Adam/flow"}
     assert expected <= curves.keys()
     assert len(curves["train/loss"]) == 8
     np.testing.assert_allclose(sum(curves[name][0] for name in terms - {"train/loss"}), curves["train/loss"][0],
@@ -163,13 +163,14 @@ def test_rates_of_the_flow_network(official_file: Path) -> None:
     def rates(**options: object) -> list[float]:
         return [group["lr"] for group in BlindVSRTask(**options).configure_optimizers()[0][0].param_groups]
 
-    assert rates(flow_weights=str(official_file)) == [1e-4, 1e-6]
-    assert rates() == [1e-4, 1e-4], "from nothing the flow network learns at the full rate"
+    assert rates(flow_weights=str(official_file)) == [1e-4, 1e-4, 1e-6]
+    assert rates(kernel_lr=1e-5)[1] == 1e-5
+    assert rates() == [1e-4, 1e-4, 1e-4], "from nothing the flow network learns at the full rate"
     (optimizer,), (schedule,) = BlindVSRTask(flow_weights=str(official_file)).configure_optimizers()
     for _ in range(100):
         optimizer.step()
         schedule.step()
-    assert schedule.get_last_lr() == [5e-5, 5e-7]
+    assert schedule.get_last_lr() == [5e-5, 5e-5, 5e-7]
 
 
 @pytest.mark.parametrize("name", ["gaussian", "realistic", "small", "tiny", "footage"])
