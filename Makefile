@@ -1,0 +1,22 @@
+PYTHON ?= python3
+VENV ?= .venv
+
+# Threads that wait by sleeping: libgomp's default of spinning slows everything many times over on a machine that has
+# anything else to do.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: demo test
+
+demo: $(VENV)/installed
+	$(VENV)/bin/python demo/demo.py
+
+test: $(VENV)/installed
+	$(VENV)/bin/flake8
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m pytest
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]'
+	touch $@
