@@ -19,6 +19,7 @@ WRITTEN_SUFFIXES = (".mp4", ".mkv")
 CODEC = "libx264"
 CRF = 17.0  # H.264 at 17 or 18 is held to be visually lossless
 PIXELS = "yuv420p"  # what every player takes
+SILENCE = {"libx265": {"x265-params": "log-level=error"}}  # it writes on stderr by itself otherwise
 
 
 @contextmanager
@@ -57,6 +58,7 @@ def write_video(
         try:
             if sound:
                 writer.sound = Sound(sound, writer.container, target)
+            writer.container.start_encoding()  # a size or option that the encoder refuses shows here
             yield writer
             writer.finish(end)
         except av.FFmpegError as error:
@@ -96,7 +98,8 @@ class VideoWriter:
         self._last: int | None = None
         self._convert = convert_format("yuv444p", PIXELS, size, colour)
         self.container = _create(path)
-        self.stream: Any = self.container.add_stream(codec, rate=timing.rate, options={"crf": f"{crf:g}"})
+        options = {"crf": f"{crf:g}", **SILENCE.get(codec, {})}
+        self.stream: Any = self.container.add_stream(codec, rate=timing.rate, options=options)
         self.stream.height, self.stream.width = size
         self.stream.pix_fmt = PIXELS
         context: Any = self.stream.codec_context
@@ -168,8 +171,10 @@ class Sound:
                     copy = output.add_stream(template=stream)
             except ValueError as error:
                 self._input.close()
-                name = stream.codec_context.name
-                raise InputError(f"{target.suffix} cannot hold the sound of {source} ({name}): choose .mkv") from error
+                remedy = "a folder of images" if target.suffix == ".mkv" else ".mkv"
+                raise InputError(
+                    f"{target.suffix} cannot hold the sound of {source} ({stream.codec_context.name}): choose {remedy}"
+                ) from error
             if "language" in stream.metadata:
                 copy.metadata["language"] = stream.metadata["language"]
             self._streams[stream.index] = copy

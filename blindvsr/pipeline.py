@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from blindvsr import InputError
 from blindvsr.encode import CODEC, CRF, write_video
 from blindvsr.files import replacing
 from blindvsr.frames import VIDEO_SUFFIXES, Frame, write_image
@@ -124,4 +125,12 @@ def _open_target(
     else:
         names = source.names if isinstance(source, ImageReader) else None
         with replacing(target, folder=True) as folder:
-            yield lambda item: write_image(folder / f"{names[item[0]] if names else f'{item[0]:08d}'}.png", item[2])
+
+            def write(item: tuple[int, int, Frame]) -> None:
+                name = names[item[0]] if names else f"{item[0]:08d}"
+                try:
+                    write_image(folder / f"{name}.png", item[2])
+                except InputError as error:  # the temporary name means nothing to the user
+                    raise InputError(str(error).replace(str(folder), str(target))) from error
+
+            yield write

@@ -121,12 +121,15 @@ def run(args: argparse.Namespace) -> int:
     if weights is BUNDLED and not BUNDLED.is_file():
         raise InputError("no model is bundled with this installation: give the network's weights with --weights FILE")
 
+    from blindvsr.network import SMALLEST
     from blindvsr.pipeline import upscale
     from blindvsr.source import open_source
     from blindvsr.stream import resolve_precision
     from blindvsr.weights import load_network
 
     source = open_source(args.input, args.fps)
+    if min(source.size) < SMALLEST:
+        raise InputError(f"{args.input} is {source.size[1]}x{source.size[0]}: the least is {SMALLEST}x{SMALLEST}")
     for note in source.notes:
         print(note, file=sys.stderr)
     device = choose_device(args.device)

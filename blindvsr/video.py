@@ -39,7 +39,7 @@ def open_video(path: Path) -> tuple[Any, Any]:
             return container, stream
     kinds = sorted({stream.type for stream in container.streams})
     container.close()
-    raise InputError(f"{path} has no video stream (only: {', '.join(kinds) or 'nothing'})")
+    raise InputError(f"{path} has no video stream ({'only: ' + ', '.join(kinds) if kinds else 'it is empty'})")
 
 
 def scan(path: Path) -> tuple[Timing, int, int, str | None]:
@@ -71,7 +71,8 @@ def scan(path: Path) -> tuple[Timing, int, int, str | None]:
         missing = _length(stream) - (end * timing.source_base if times else 0)
         if damage is None and missing > 1.5 / timing.rate and missing > Fraction(1, 20):
             damage = f"the last {float(missing):.2f} s are missing"
-        return timing, end, len(times) or packets, damage
+        # a file that is cut may say how much there was
+        return timing, end, max(len(times) or packets, stream.frames if damage else 0), damage
 
 
 def _length(stream: Any) -> Fraction:
