@@ -20,7 +20,8 @@ from blindvsr.encode import write_video
 from blindvsr.frames import Frame
 from blindvsr.network import BlindVSR
 from blindvsr.pipeline import SAMPLED, upscale
-from blindvsr.stream import resolve_precision, restore, windows
+from blindvsr.restorer import resolve_precision
+from blindvsr.stream import restore, windows
 from blindvsr.trust import KernelTrack
 from blindvsr.video import VideoReader
 from blindvsr.weights import load_network

@@ -1,6 +1,6 @@
 """Threads with bounded queues: reading ahead, and writing behind, what the main thread works on."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from queue import Full, Queue
 from threading import Event, Thread
@@ -10,7 +10,7 @@ T = TypeVar("T")
 END = object()
 
 
-def ahead(items: Iterable[T], depth: int) -> Iterator[T]:
+def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     """Runs an iterator in a thread of its own, at most `depth` items ahead; what it raises is raised here."""
     queue: Queue[Any] = Queue(depth)
     stopped = Event()

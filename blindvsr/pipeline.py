@@ -1,9 +1,11 @@
 """From file to file: decoding, the network and encoding at the same time."""
 
+import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
@@ -21,7 +23,7 @@ from blindvsr.stream import restore, windows
 from blindvsr.trust import KernelTrack
 from blindvsr.video import VideoReader
 
-DEPTH = 4  # frames that wait on either side of the network
+DEPTH = 2  # frames that wait on either side of the network: more would only take memory
 SAMPLED = 8  # without a file of kernels, one frame in so many is looked at: the estimate is 1 % of the plain network
 Source = VideoReader | ImageReader
 
@@ -75,7 +77,11 @@ def upscale(
         pictures = None
         if kernel_file:  # opened first, so that a folder that cannot be written to says so before the work
             pictures = [files.enter_context(replacing(kernel_file.with_suffix(end))) for end in (".mat", ".png")]
-        with _open_target(source, target, codec, crf) as write, behind(write, DEPTH) as hand_over:
+        with (
+            _open_target(source, target, codec, crf) as write,
+            behind(write, DEPTH) as hand_over,
+            _warnings_beside_the_bar(),
+        ):
             count = _run(net, source, tile, precision, track, hand_over)
         seconds = time.perf_counter() - started
         if pictures:
@@ -90,23 +96,34 @@ def _run(
     """Hands over (number, time, frame) one after another; returns how many."""
     times: deque[int] = deque()
 
-    def frames() -> Iterator[Frame]:
-        for ticks, frame in ahead(source.timed(), DEPTH):
-            times.append(ticks)
-            yield frame
+    def note_time(item: tuple[int, Frame]) -> Frame:
+        times.append(item[0])
+        return item[1]
 
-    # the network holds a window of frames at a time: so does the copy beside it
-    copies, inputs = tee(frames())
-    restored = zip(windows(copies, net.config.num_frames // 2), restore(net, inputs, tile, precision), strict=True)
-    count = 0
     layout = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} frames, {rate_noinv_fmt}, {remaining} left"
-    with tqdm(total=source.frames, unit=" frames", bar_format=layout) as bar:
-        for window, frame in restored:
+    count = 0
+    with (
+        closing(ahead(source.timed(), DEPTH)) as decoded,
+        tqdm(total=source.frames, unit=" frames", bar_format=layout) as bar,
+    ):
+        # the network holds a window of frames at a time: so does the copy beside it
+        copies, inputs = tee(map(note_time, decoded))
+        around = windows(copies, net.config.num_frames // 2)
+        for window, frame in zip(around, restore(net, inputs, tile, precision), strict=True):
             track.see(window, frame)
             hand_over((count, times.popleft(), frame))
             count += 1
             bar.update()
     return count
+
+
+@contextmanager
+def _warnings_beside_the_bar() -> Iterator[None]:
+    """Warnings (smaller tiles when memory runs out) become one line each, above the progress bar."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_: tqdm.write(str(message), file=sys.stderr)
+        yield
 
 
 @contextmanager

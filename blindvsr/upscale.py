@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     from blindvsr.network import SMALLEST
     from blindvsr.pipeline import upscale
     from blindvsr.source import open_source
-    from blindvsr.stream import resolve_precision
+    from blindvsr.restorer import resolve_precision
     from blindvsr.weights import load_network
 
     source = open_source(args.input, args.fps)

@@ -7,8 +7,8 @@ import resource
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,12 +21,10 @@ import torch
 from PIL import Image
 
 from blindvsr import InputError
-from blindvsr.degrade import blur_down
 from blindvsr.frames import write_image
 from blindvsr.network import BlindVSR, NetConfig
-from blindvsr.overlap import ahead, behind
-from blindvsr.stream import restore, windows
-from blindvsr.trust import LARGEST, KernelTrack
+from blindvsr.pipeline import _warnings_beside_the_bar
+from blindvsr.stream import restore
 from blindvsr.upscale import add_arguments, run
 from blindvsr.video import VideoReader
 from blindvsr.weights import save_network
@@ -180,65 +178,6 @@ def test_saves_kernels(tmp_path: Path, upscale: Upscale, net: BlindVSR) -> None:
     assert np.abs(content["kernel"][0] - expected).max() < 1e-6
     with Image.open(tmp_path / "k.png") as picture:
         assert picture.width > picture.height > 130
-
-
-def test_cycle_psnr_is_that_of_the_cycle(net: BlindVSR) -> None:
-    """Known by construction: the input is the output, blurred with the kernel that the network will estimate."""
-    frames = moving(5, 40, 40)
-    clip = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)[None] / 255
-    sharp = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
-    with torch.no_grad():
-        again = blur_down(torch.from_numpy(sharp).permute(2, 0, 1)[None] / 255, net.estimate_kernel(clip))
-    difference = (again - clip[:, 2])[..., 2:-2, 2:-2]
-    track = KernelTrack(net)
-    track.see(frames, sharp)
-    assert track.cycle_psnr == pytest.approx(float(-10 * difference.square().mean().log10()), abs=1e-3)
-    assert track.indices == [0]
-
-
-def test_large_frames_are_looked_at_in_the_middle(net: BlindVSR) -> None:
-    height, width = 20, LARGEST + 100
-    frames = moving(5, height, width)
-    sharp = cv2.resize(frames[2], (4 * width, 4 * height), interpolation=cv2.INTER_NEAREST)
-    cut = [frame[:, 50:-50] for frame in frames]
-    whole, middle = KernelTrack(net), KernelTrack(net)
-    whole.see(frames, sharp)
-    middle.see(cut, sharp[:, 200:-200])
-    assert np.array_equal(whole.kernels[0], middle.kernels[0])
-    assert whole.cycle_psnr == pytest.approx(middle.cycle_psnr, abs=1e-6)
-
-
-def test_reading_ahead_is_bounded_and_passes_errors_on() -> None:
-    given = []
-
-    def items() -> Iterator[int]:
-        for number in range(100):
-            given.append(number)
-            yield number
-        raise InputError("at the end")
-
-    taken = ahead(items(), 3)
-    assert [next(taken) for _ in range(10)] == list(range(10))
-    time.sleep(0.05)
-    assert len(given) <= 10 + 3 + 1
-    with pytest.raises(InputError, match="at the end"):
-        list(taken)
-
-
-def test_writing_behind_passes_errors_on() -> None:
-    def consume(number: int) -> None:
-        if number == 2:
-            raise InputError("no space")
-
-    with pytest.raises(InputError, match="no space"):
-        with behind(consume, 2) as hand_over:
-            for number in range(1000):
-                hand_over(number)
-    taken: list[int] = []
-    with behind(taken.append, 2) as hand_over:
-        for number in range(20):
-            hand_over(number)
-    assert taken == list(range(20))
 
 
 # -- what cannot be
@@ -419,6 +358,7 @@ def test_help_needs_nothing_heavy() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_windows_are_reflected_at_the_ends() -> None:
-    """What the kernels are estimated from."""
-    assert [list(window) for window in windows(iter("abc"), 2)] == [list("cbabc"), list("babcb"), list("abcba")]
+def test_warnings_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with _warnings_beside_the_bar():
+        warnings.warn("out of memory: going on with tiles of 64 pixels", stacklevel=1)
+    assert capsys.readouterr().err == "out of memory: going on with tiles of 64 pixels\n"
