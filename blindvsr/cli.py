@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from blindvsr import InputError, __version__
+from blindvsr import InputError, __version__, upscale
 
 LIGHTNING = {
     "fit": "train on footage: blindvsr fit --config configs/gaussian.yaml --data.train_root DIR",
@@ -73,6 +73,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
 Tool = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]
 TOOLS: dict[str, Tool] = {
+    "upscale": ("restore a video file or a folder of images", upscale.add_arguments, upscale.run),
     "degrade": ("make a test set: blur, downsample, keep the kernels", _degrade_arguments, _degrade),
     "score": ("PSNR and SSIM of a folder of results", _score_arguments, _score),
     "export": ("write weights as safetensors", _export_arguments, _export),

@@ -107,6 +107,7 @@ def convert_format(source: str, target: str, size: tuple[int, int], colour: Colo
 
     def convert(frame: Any) -> Any:
         frame.pts = None  # timestamps are kept by the callers
+        frame.colorspace = UNSPECIFIED  # or FFmpeg 8 converts to what it guesses the target to be
         graph.push(frame)
         return graph.pull()
 

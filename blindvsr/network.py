@@ -12,6 +12,7 @@ from blindvsr.kernel import KernelEstimator
 from blindvsr.ops import backwarp, coverage
 
 SMALLEST = 16  # the least height and width of a frame to restore
+COVERED = 0.999  # the share of a bilinear sample that must lie inside the frame
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class BlindVSR(nn.Module):
 
         The sampling repeats the border while the mask counts the outside as zero: official behaviour.
         """
-        return backwarp(features, flow) * (coverage(flow) >= 0.999)
+        return backwarp(features, flow) * (coverage(flow) >= COVERED)
 
     def reconstruct(self, aligned: Tensor, centre: Tensor, tail: nn.Module | None = None) -> Tensor:
         """Aligned features (B, 5 C, H, W) and the centre frame (B, 3, H, W) -> restored frame (B, 3, 4H, 4W)."""

@@ -39,14 +39,15 @@ def open_video(path: Path) -> tuple[Any, Any]:
             return container, stream
     kinds = sorted({stream.type for stream in container.streams})
     container.close()
-    raise InputError(f"{path} has no video stream (only: {', '.join(kinds) or 'nothing'})")
+    raise InputError(f"{path} has no video stream ({'only: ' + ', '.join(kinds) if kinds else 'it is empty'})")
 
 
-def scan(path: Path) -> tuple[Timing, int, str | None]:
+def scan(path: Path) -> tuple[Timing, int, int, str | None]:
     """Goes through the packets of a file without decoding them.
 
     Returns:
-        the timing; the number of frames; what is wrong with the file (cut off, unreadable from some place), or None.
+        the timing; when the last frame ends, in ticks of `source_base`; the number of frames; what is wrong with the
+        file (cut off, unreadable from some place), or None.
 
     Raises:
         InputError: if it cannot be opened as a video.
@@ -70,7 +71,8 @@ def scan(path: Path) -> tuple[Timing, int, str | None]:
         missing = _length(stream) - (end * timing.source_base if times else 0)
         if damage is None and missing > 1.5 / timing.rate and missing > Fraction(1, 20):
             damage = f"the last {float(missing):.2f} s are missing"
-        return timing, len(times) or packets, damage
+        # a file that is cut may say how much there was
+        return timing, end, max(len(times) or packets, stream.frames if damage else 0), damage
 
 
 def _length(stream: Any) -> Fraction:
@@ -105,6 +107,7 @@ class VideoReader:
         size: (H, W) of the upright frames.
         frames: how many there should be, from the file's packets; damage may leave fewer.
         timing: frame rate and time base, see `Timing`.
+        end: when the last frame ends, in ticks of `timing.time_base`; None if one frame after it starts.
         colour: what the samples mean.
         pixel_aspect: width of a pixel by its height, upright.
         notes: conversions to tell the user about, once.
@@ -119,7 +122,9 @@ class VideoReader:
         """
         self.path = Path(path)
         self.timing: Timing
-        self.timing, self.frames, self._cut = scan(self.path)
+        self.timing, end, self.frames, self._cut = scan(self.path)
+        # where the rate is constant, every frame lasts the same
+        self.end = None if self.timing.constant else end
         self.damage: str | None = self._cut
         container, stream = open_video(self.path)
         with container:

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def _positions(flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each pixel looks, in pixels: two tensors (B, H, W), x and y."""
+def positions(flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each pixel looks, for flow (B, 2, H, W) in pixels: two tensors (B, H, W), x and y."""
     height, width = flow.shape[-2:]
     x = torch.arange(width, device=flow.device, dtype=flow.dtype) + flow[:, 0]
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
@@ -32,8 +32,21 @@ def backwarp(image: Tensor, flow: Tensor, padding_mode: str = "border") -> Tenso
     """
     if flow.shape != (image.shape[0], 2, *image.shape[-2:]):
         raise ValueError(f"flow {tuple(flow.shape)} does not fit image {tuple(image.shape)}: it must be (B, 2, H, W)")
+    return sample(image, *positions(flow), padding_mode)
+
+
+def sample(image: Tensor, x: Tensor, y: Tensor, padding_mode: str = "border") -> Tensor:
+    """Samples `image` bilinearly.
+
+    Args:
+        image: (B, C, H, W).
+        x, y: (B, h, w), where to look: pixels from the centre of the first.
+        padding_mode: as of `backwarp`.
+
+    Returns:
+        (B, C, h, w).
+    """
     height, width = image.shape[-2:]
-    x, y = _positions(flow)
     grid = torch.stack((2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1), dim=-1)
     return F.grid_sample(image, grid, mode="bilinear", padding_mode=padding_mode, align_corners=True)
 
@@ -49,7 +62,7 @@ def coverage(flow: Tensor) -> Tensor:
         (B, 1, H, W) in [0, 1], without gradient: the masks made from it are steps.
     """
     height, width = flow.shape[-2:]
-    x, y = _positions(flow.detach())
+    x, y = positions(flow.detach())
     inside_x = torch.minimum(x + 1, width - x).clamp(0, 1)
     inside_y = torch.minimum(y + 1, height - y).clamp(0, 1)
     return (inside_x * inside_y)[:, None]

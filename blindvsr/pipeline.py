@@ -1,0 +1,153 @@
+"""From file to file: decoding, the network and encoding at the same time."""
+
+import sys
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from itertools import tee
+from pathlib import Path
+
+from tqdm import tqdm
+
+from blindvsr import InputError
+from blindvsr.encode import CODEC, CRF, write_video
+from blindvsr.files import replacing
+from blindvsr.frames import VIDEO_SUFFIXES, Frame, write_image
+from blindvsr.network import BlindVSR
+from blindvsr.overlap import ahead, behind
+from blindvsr.source import ImageReader
+from blindvsr.stream import restore, windows
+from blindvsr.trust import KernelTrack
+from blindvsr.video import VideoReader
+
+DEPTH = 2  # frames that wait on either side of the network: more would only take memory
+SAMPLED = 8  # without a file of kernels, one frame in so many is looked at: the estimate is 1 % of the plain network
+Source = VideoReader | ImageReader
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came out.
+
+    Attributes:
+        frames: restored and written.
+        seconds: from the first frame's decoding to the last one's writing.
+        cycle_psnr: dB, see `KernelTrack`.
+        damage: what was wrong with the input, or None.
+    """
+
+    frames: int
+    seconds: float
+    cycle_psnr: float
+    damage: str | None
+
+
+def upscale(
+    net: BlindVSR,
+    source: Source,
+    target: Path,
+    *,
+    tile: int | str | None = "auto",
+    precision: str = "auto",
+    kernel_file: Path | None = None,
+    codec: str = CODEC,
+    crf: float = CRF,
+) -> Summary:
+    """Restores a video or a folder of images.
+
+    Args:
+        net: the network, on the device to work on.
+        source: what to restore.
+        target: a video file by its suffix, otherwise a folder of PNG.
+        tile: see `blindvsr.stream.restore`.
+        precision: see there.
+        kernel_file: .mat for the kernels, one per frame; a picture of the same name is put beside it.
+        codec: of a video.
+        crf: of a video.
+
+    Raises:
+        InputError: if something cannot be read or written. Nothing is left under the target's name then.
+    """
+    track = KernelTrack(net, every=1 if kernel_file else SAMPLED)
+    started = time.perf_counter()
+    with ExitStack() as files:
+        pictures = None
+        if kernel_file:  # opened first, so that a folder that cannot be written to says so before the work
+            pictures = [files.enter_context(replacing(kernel_file.with_suffix(end))) for end in (".mat", ".png")]
+        with (
+            _open_target(source, target, codec, crf) as write,
+            behind(write, DEPTH) as hand_over,
+            _warnings_beside_the_bar(),
+        ):
+            count = _run(net, source, tile, precision, track, hand_over)
+        seconds = time.perf_counter() - started
+        if pictures:
+            track.save(*pictures)
+    return Summary(count, seconds, track.cycle_psnr, source.damage)
+
+
+def _run(
+    net: BlindVSR, source: Source, tile: int | str | None, precision: str, track: KernelTrack,
+    hand_over: Callable[[tuple[int, int, Frame]], None],
+) -> int:
+    """Hands over (number, time, frame) one after another; returns how many."""
+    times: deque[int] = deque()
+
+    def note_time(item: tuple[int, Frame]) -> Frame:
+        times.append(item[0])
+        return item[1]
+
+    layout = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} frames, {rate_noinv_fmt}, {remaining} left"
+    count = 0
+    with (
+        closing(ahead(source.timed(), DEPTH)) as decoded,
+        tqdm(total=source.frames, unit=" frames", bar_format=layout) as bar,
+    ):
+        # the network holds a window of frames at a time: so does the copy beside it
+        copies, inputs = tee(map(note_time, decoded))
+        around = windows(copies, net.config.num_frames // 2)
+        for window, frame in zip(around, restore(net, inputs, tile, precision), strict=True):
+            track.see(window, frame)
+            hand_over((count, times.popleft(), frame))
+            count += 1
+            bar.update()
+    return count
+
+
+@contextmanager
+def _warnings_beside_the_bar() -> Iterator[None]:
+    """Warnings (smaller tiles when memory runs out) become one line each, above the progress bar."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_: tqdm.write(str(message), file=sys.stderr)
+        yield
+
+
+@contextmanager
+def _open_target(
+    source: Source, target: Path, codec: str, crf: float,
+) -> Iterator[Callable[[tuple[int, int, Frame]], None]]:
+    """A function that writes (number, time, frame) to a video or a folder; all appears at the end of the block."""
+    if target.suffix.lower() in VIDEO_SUFFIXES:
+        size = (4 * source.size[0], 4 * source.size[1])
+        sound = source.path if isinstance(source, VideoReader) else None
+        with write_video(
+            target, size, source.timing, colour=source.colour, pixel_aspect=source.pixel_aspect, sound=sound,
+            end=source.end, codec=codec, crf=crf,
+        ) as writer:
+            yield lambda item: writer.write(item[2], item[1])
+    else:
+        names = source.names if isinstance(source, ImageReader) else None
+        with replacing(target, folder=True) as folder:
+
+            def write(item: tuple[int, int, Frame]) -> None:
+                name = names[item[0]] if names else f"{item[0]:08d}"
+                try:
+                    write_image(folder / f"{name}.png", item[2])
+                except InputError as error:  # the temporary name means nothing to the user
+                    raise InputError(str(error).replace(str(folder), str(target))) from error
+
+            yield write

@@ -1,0 +1,216 @@
+"""One window of frames to one restored frame: in the precision that the device is fast in, tile by tile if need be."""
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from blindvsr import InputError
+from blindvsr.flow import Pyramid
+from blindvsr.network import COVERED, BlindVSR
+from blindvsr.ops import coverage, positions, sample
+from blindvsr.tail import collapse
+from blindvsr.tiling import SMALLEST_TILE, Plan, boxes, make_plan, memory_budget
+
+T = TypeVar("T")
+Module = TypeVar("Module", bound=nn.Module)
+Frame = NDArray[np.uint8]
+DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Checks a precision for a device, and turns "auto" into the fastest one that costs under 0.05 dB there.
+
+    "32" is float32. "bf16" and "16" compute everything but the flow in bfloat16 and float16. bfloat16 pays where the
+    processor multiplies it in hardware; float16 is for CUDA devices, the more so for those without bfloat16.
+
+    Raises:
+        InputError: for an unknown precision, and for "16" on a CPU, whose float16 convolutions are slower than float32.
+    """
+    if precision == "auto":
+        if device.type == "cuda":
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "16"
+        return "bf16" if device.type == "cpu" and _cpu_multiplies_bfloat16() else "32"
+    if precision not in DTYPES:
+        raise InputError(f"precision={precision!r}: choose one of {', '.join(DTYPES)}, auto")
+    if precision == "16" and device.type == "cpu":
+        raise InputError("precision='16' is for CUDA devices: on a CPU choose bf16 or 32")
+    return precision
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    # private, and not in every version of torch: without them the answer is the one that is never slow
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return any(check() for check in checks if check is not None)
+
+
+@dataclass
+class Encoded:
+    """What is computed from one frame alone.
+
+    Attributes:
+        frame: (1, 3, H, W), RGB in [0, 1].
+        pyramid: of the flow network.
+        features: (1, C, H, W) of the reconstruction; None where they are computed tile by tile.
+    """
+
+    frame: Tensor
+    pyramid: Pyramid
+    features: Tensor | None
+
+
+class Restorer:
+    """A network prepared for inference on frames of one size.
+
+    When memory runs out it goes on with smaller tiles, and warns.
+
+    Args:
+        net: is left as it is; the work is done on its device.
+        tile: side of the tiles in pixels, None for none, "auto" to choose by free memory.
+        precision: of everything but the flow, which in bfloat16 would be off by up to two pixels.
+
+    Raises:
+        InputError: for an unknown precision or tile.
+    """
+
+    def __init__(self, net: BlindVSR, tile: int | str | None, precision: str) -> None:
+        if not (tile is None or tile == "auto" or isinstance(tile, int) and tile >= SMALLEST_TILE):
+            raise InputError(f"tile={tile!r}: give the side in pixels, {SMALLEST_TILE} at least, or auto")
+        self.config = net.config
+        self.device = next(net.parameters()).device
+        self.dtype = DTYPES[resolve_precision(precision, self.device)]
+        self.tile = tile
+        self.plan: Plan | None = None  # made when the first frame's size is known
+        self.flow_net = net.flow_net  # its cost volume is quicker on planes: no change of layout
+        self.extract = _prepared(net.extract, self.dtype)
+        self.fuse = _prepared(net.fuse, self.dtype)
+        self.trunk = _prepared(net.trunk, self.dtype)
+        self.tail = _prepared(collapse(net.tail), self.dtype)
+
+    def encode(self, frame: Frame) -> Encoded:
+        """Everything that a frame (H, W, 3) needs for all the windows it will be in."""
+        height, width = frame.shape[:2]
+        if self.plan is None:
+            pixel = self.config.num_features * self.dtype.itemsize
+            self.plan = make_plan(self.tile, height, width, pixel, memory_budget(self.device, self.tile))
+        pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
+        return self._shrinking(lambda plan: self._encode(pixels, plan), (height, width), ())
+
+    def restore(self, window: Sequence[Encoded]) -> Tensor:
+        """The restored middle frame of a window: (1, 3, 4H, 4W) float32, unclamped."""
+        height, width = window[0].frame.shape[-2:]
+        return self._shrinking(lambda plan: self._restore(window, plan), (height, width), window)
+
+    def _shrinking(self, work: Callable[[Plan], T], size: tuple[int, int], held: Sequence[Encoded]) -> T:
+        while True:
+            assert self.plan is not None
+            try:
+                return work(self.plan)
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                smaller = self.plan.smaller(*size)
+                if smaller is None:
+                    raise InputError(f"no memory for frames of {size[1]}x{size[0]}, however small the tiles") from error
+            # outside the handler, which keeps the failed work's tensors alive
+            warnings.warn(f"out of memory: going on with tiles of {smaller.tile} pixels", stacklevel=2)
+            self.plan = smaller
+            for encoded in held:
+                encoded.features = None
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    @torch.inference_mode()
+    def _encode(self, pixels: Tensor, plan: Plan) -> Encoded:
+        picture = pixels.permute(2, 0, 1)[None].contiguous().float() / 255
+        encoded = Encoded(picture, self.flow_net.pyramid(picture), None)
+        if plan.keep:
+            height, width = picture.shape[-2:]
+            features = self._empty(self.config.num_features, height, width)
+            for rows, columns in boxes(height, width, plan.tile):
+                features[..., rows.core, columns.core] = self._features(encoded, rows.core, columns.core)
+            encoded.features = features
+        return encoded
+
+    @torch.inference_mode()
+    def _restore(self, window: Sequence[Encoded], plan: Plan) -> Tensor:
+        scale = self.config.scale
+        middle = len(window) // 2
+        picture = window[middle].frame
+        flow = self._flow(window, plan)
+        result = F.interpolate(picture, scale_factor=scale, mode="bilinear", align_corners=False)
+        for rows, columns in boxes(picture.shape[-2], picture.shape[-1], plan.tile):
+            aligned = self._aligned(window, flow, rows.all, columns.all)
+            patch = self.tail(self.trunk(self.fuse(aligned))).float()
+            patch *= rows.weight(scale, patch)[:, None] * columns.weight(scale, patch)
+            result[..., rows.scaled(scale), columns.scaled(scale)] += patch
+        return result
+
+    def _flow(self, window: Sequence[Encoded], plan: Plan) -> Tensor:
+        """(N - 1, 2, H, W), pixels: from the middle frame to each of the others; always on whole frames."""
+        middle = len(window) // 2
+        centre, others = window[middle], [*window[:middle], *window[middle + 1 :]]
+        height, width = centre.frame.shape[-2:]
+        groups = [others] if plan.tile is None else [[other] for other in others]  # large frames: one pair at a time
+        flows = []
+        for group in groups:
+            first = [level.expand(len(group), -1, -1, -1) for level in centre.pyramid]
+            second = [torch.cat(levels) for levels in zip(*(other.pyramid for other in group), strict=True)]
+            flows.append(self.flow_net.between(first, second, (height, width)))
+        return torch.cat(flows)
+
+    def _aligned(self, window: Sequence[Encoded], flow: Tensor, rows: slice, columns: slice) -> Tensor:
+        """The features of all frames, warped to the middle one, at some of its pixels: (1, N C, h, w)."""
+        count, middle = self.config.num_features, len(window) // 2
+        aligned = self._empty(len(window) * count, rows.stop - rows.start, columns.stop - columns.start)
+        flows = iter(flow.split(1))
+        for number, (encoded, part) in enumerate(zip(window, aligned.split(count, dim=1), strict=True)):
+            if number == middle:
+                part.copy_(self._features(encoded, rows, columns))
+                continue
+            one = next(flows)
+            seen = (coverage(one) >= COVERED)[..., rows, columns]
+            x, y = (axis[:, rows, columns] for axis in positions(one))
+            # only what these pixels look at
+            rows_there, columns_there = (_range(axis, size) for axis, size in zip((y, x), flow.shape[-2:], strict=True))
+            source = self._features(encoded, rows_there, columns_there).float()
+            part.copy_(sample(source, x - columns_there.start, y - rows_there.start) * seen)
+        return aligned
+
+    def _features(self, encoded: Encoded, rows: slice, columns: slice) -> Tensor:
+        """A part of a frame's features: exactly those of the whole frame."""
+        if encoded.features is not None:
+            return encoded.features[..., rows, columns]
+        reach = 1 + 2 * self.config.extract_blocks  # of the convolutions
+        top, left = max(0, rows.start - reach), max(0, columns.start - reach)
+        around = encoded.frame[..., top : rows.stop + reach, left : columns.stop + reach]
+        features = self.extract(around.to(self.dtype))
+        return features[..., rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+
+    def _empty(self, channels: int, height: int, width: int) -> Tensor:
+        shape = (1, channels, height, width)
+        return torch.empty(shape, dtype=self.dtype, device=self.device, memory_format=torch.channels_last)
+
+
+def _prepared(module: Module, dtype: torch.dtype) -> Module:
+    # channels last is 1.2 times faster on the CPU, and what tensor cores want
+    return copy.deepcopy(module).to(dtype=dtype).to(memory_format=torch.channels_last)
+
+
+def _range(places: Tensor, length: int) -> slice:
+    """The pixels of an axis that bilinear sampling at `places` reads, with the ends repeated outside."""
+    low, high = (int(place.clamp(0, length - 1)) for place in places.aminmax())
+    return slice(low, min(length, high + 2))
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # torch has a type for this on accelerators alone: its CPU allocator raises a plain RuntimeError
+    words = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in words)

@@ -1,0 +1,84 @@
+"""What there is to restore, a video file or a folder of images, as one and the same thing."""
+
+from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from PIL import Image
+
+from blindvsr import InputError
+from blindvsr.colour import Colour
+from blindvsr.frames import IMAGE_SUFFIXES, Frame, check_size, image_files, image_size, read_images
+from blindvsr.timing import constant
+from blindvsr.video import VideoReader
+
+
+class ImageReader:
+    """Images as the frames of a video, with the attributes of a `VideoReader`.
+
+    Attributes:
+        path: the folder, or the one image.
+        names: of the frames, without suffix.
+    """
+
+    pixel_aspect = Fraction(1)
+    damage: str | None = None  # an unreadable image is an error: the others are of no use without it
+    end: int | None = None
+
+    def __init__(self, path: Path, rate: Fraction) -> None:
+        """Looks at the headers of all images.
+
+        Args:
+            path: a folder of images, or one image.
+            rate: frames per second.
+
+        Raises:
+            InputError: if there are no images, one cannot be read, or their sizes differ.
+        """
+        self.path = path
+        self._files = image_files(path) if path.is_dir() else [path]
+        if not self._files:
+            raise InputError(f"{path} holds no images ({' '.join(IMAGE_SUFFIXES)}): give a video or the folder of one")
+        self.size = image_size(self._files[0])
+        for file in self._files[1:]:
+            check_size(file, image_size(file), self.size)
+        self.frames = len(self._files)
+        stems = [file.stem for file in self._files]
+        self.names = stems if len(set(stems)) == len(stems) else [f"{index:08d}" for index in range(len(stems))]
+        self.timing = constant(rate)
+        self.colour = Colour()
+        self.notes = self._conversions()
+
+    def timed(self) -> Iterator[tuple[int, Frame]]:
+        """(time in ticks of `timing.time_base`, RGB uint8 (H, W, 3))."""
+        for index, frame in enumerate(read_images(self._files)):
+            yield index * self.timing.frame_ticks, frame
+
+    def _conversions(self) -> list[str]:
+        found: Counter[str] = Counter()
+        for file in self._files:
+            with Image.open(file) as image:
+                bands = image.getbands()
+                if bands[-1] in "Aa" or "transparency" in image.info:
+                    found["transparency is dropped"] += 1
+                if image.mode != "P" and len(set(bands) - set("Aa")) == 1:
+                    found["grey becomes RGB"] += 1
+        return [f"{self.path}: {what} (in {number} of {self.frames} images)" for what, number in found.items()]
+
+
+def open_source(path: Path, rate: Fraction) -> VideoReader | ImageReader:
+    """Opens whatever is at `path`.
+
+    Args:
+        path: a video file, a folder of images, or an image.
+        rate: frames per second of images; videos have their own.
+
+    Raises:
+        InputError: as `VideoReader` and `ImageReader`, and if there is nothing.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageReader(path, rate)
+    return VideoReader(path)
