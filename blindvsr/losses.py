@@ -45,7 +45,7 @@ def rollout(net: BlindVSR, clip: Tensor) -> Rollout:
     with torch.no_grad():
         # where no gradient flows, the linear tail is one convolution: composed anew for these weights it still saves
         # most of this pass, and its largest activations
-        restored = net(clip, tail=collapse(net.tail, clip.dtype))
+        restored = net(clip, tail=collapse(net.tail))
     # the restoration carries no gradient, so this term trains the kernel estimator alone
     cycle = blur_down(restored, kernel, scale)
     return Rollout(clip[:, clip.shape[1] // 2], kernel, restored_down, restored, cycle)

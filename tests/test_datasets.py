@@ -62,6 +62,16 @@ def test_the_last_video_is_held_out(footage: Path, bundled_frames: list[Frame], 
     assert data.val_start == 3  # the last five of its eight frames
 
 
+def test_validation_warns_once_of_odd_sides(bundled_frames: list[Frame], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        draw_video(tmp_path / name, bundled_frames, (0, 0), (66, 70))
+    with pytest.warns(UserWarning, match=r"one \(70x66\), two") as caught:
+        data = BlindVSRData(val_root=str(tmp_path), **PATCH)
+    assert len(caught) == 1
+    clip = next(iter(data.val_dataloader()))
+    assert (clip.truth.shape, clip.low.shape) == ((8, 64, 68, 3), (8, 16, 17, 3))
+
+
 def test_video_files_are_decoded_once(tmp_path: Path) -> None:
     video = find_videos(REPOSITORY / "demo", "root")[0]
     assert video.name == "bigbuckbunny"

@@ -46,15 +46,16 @@ class Command(LightningCLI):
         self.trainer.predict(**{**arguments, "return_predictions": False})
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Continues the curves of a resumed run in its own folder; only training has curves."""
+        """Curves for training alone, without Lightning's placeholder metric; a resumed run continues its own."""
         command = self.config.subcommand
         config = self.config[command]
         if config.trainer.get("logger") is None:
-            if command != "fit":
-                kwargs["logger"] = False
-            elif config.get("ckpt_path") and Path(config.ckpt_path).parent.parent.parent.name == RUNS:
-                run = Path(config.ckpt_path).parent.parent
-                kwargs["logger"] = TensorBoardLogger(str(run.parent.parent), name=RUNS, version=run.name)
+            root, version = Path(config.trainer.default_root_dir or "."), None
+            run = Path(config.get("ckpt_path") or "").parent.parent
+            if run.parent.name == RUNS:
+                root, version = run.parent.parent, run.name
+            fit = command == "fit"
+            kwargs["logger"] = TensorBoardLogger(root, RUNS, version, default_hp_metric=False) if fit else False
         return super().instantiate_trainer(**kwargs)
 
 

@@ -1,5 +1,6 @@
 """LightningDataModule for training on HR footage that is degraded online, and for validation, test and prediction."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from blindvsr.datasets import (
     LR_FOLDER, REDS4, TRAIN_FOLDERS, VAL_FOLDERS, Video, check_frames, find_videos, is_reds_train, paired_videos,
 )
 from blindvsr.degrade import SCALE, blur_down
-from blindvsr.frames import read_image
+from blindvsr.frames import image_size, read_image
 from blindvsr.lit.footage import EpochSampler, Kind, TrainingPatches, ValidationClips
 
 
@@ -32,6 +33,16 @@ class Items(Dataset[Any]):
 
 def _only(items: list[Any]) -> Any:
     return items[0]
+
+
+def _warn_of_crop(videos: Sequence[Video]) -> None:
+    """One warning for all videos whose sides are no multiples of 4."""
+    sizes = {video.name: image_size(video.files[0]) for video in videos if video.files}
+    odd = [f"{name} ({size[1]}x{size[0]})" for name, size in sizes.items() if size[0] % SCALE or size[1] % SCALE]
+    if odd:
+        warnings.warn(
+            f"validation crops to multiples of {SCALE} at the right and the bottom: {', '.join(odd)}", stacklevel=3
+        )
 
 
 class BlindVSRData(pl.LightningDataModule):
@@ -83,6 +94,7 @@ class BlindVSRData(pl.LightningDataModule):
         # everything that can be wrong with a folder is said here, before a trainer starts
         self.train_videos = self._train_videos(train_root) if train_root else []
         self.val_videos = self._val_videos(val_root) if train_root or val_root else []
+        _warn_of_crop(self.val_videos)
         self.test_pairs = paired_videos(test_root, "data.test_root") if test_root else []
         self.test_name = Path(test_root).resolve().name if test_root else ""
         self.predict_videos = find_videos(predict_root, "data.predict_root", (LR_FOLDER,)) if predict_root else []
