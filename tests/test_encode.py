@@ -81,6 +81,20 @@ def test_sound_is_copied(tmp_path: Path, suffix: str, codec: str, target: str) -
     assert max(drift) <= (Fraction(1, 1000) if target == ".mkv" or suffix == ".avi" else 0)
 
 
+def test_sound_is_near_its_video(tmp_path: Path) -> None:
+    """In the file, too: players on slow media need it, and what waits for its turn would take memory."""
+    source = make_video(tmp_path / "in.mp4", moving(15, 16, 16) * 20, rate=Fraction(5), sound="aac")
+    reader = VideoReader(source)
+    with write_video(tmp_path / "out.mp4", reader.size, reader.timing, sound=source) as writer:
+        for ticks, frame in reader.timed():
+            writer.write(frame, ticks)
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        order = sorted((packet.pos, packet.stream.type) for packet in file.demux() if packet.size)
+    kinds = [kind for _, kind in order]
+    assert "audio" in kinds[: len(kinds) // 10] and kinds.index("video") < len(kinds) // 4
+    assert kinds[: len(kinds) // 2].count("audio") > kinds.count("audio") // 3
+
+
 def test_sound_that_the_container_cannot_hold(tmp_path: Path) -> None:
     source = make_video(tmp_path / "in.mkv", moving(3), sound="tta")
     with pytest.raises(InputError, match="cannot hold the sound .* choose .mkv"):
