@@ -41,6 +41,15 @@ def test_the_borders_are_what_makes_it_nine_convolutions() -> None:
         assert ring.max() > 1e-4
 
 
+def test_autocast_does_not_reach_the_composition() -> None:
+    tail = network(6).tail
+    x = torch.randn(1, 6, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        collapsed = collapse(tail)
+    with torch.no_grad():
+        torch.testing.assert_close(collapsed(x), tail(x), rtol=0, atol=1e-6)
+
+
 @torch.no_grad()
 def test_it_is_a_copy_in_the_tails_own_precision() -> None:
     tail = network(6).tail
