@@ -91,7 +91,7 @@ def test_sound_keeps_step_with_the_video(tmp_path: Path) -> None:
             writer.write(frame, ticks)
             if index == 250:
                 written = next(tmp_path.glob(".out*")).stat().st_size
-    assert written > (tmp_path / "out.mp4").stat().st_size / 2
+    assert written > (tmp_path / "out.mp4").stat().st_size / 4  # FFmpeg writes in large pieces
 
 
 def test_sound_that_the_container_cannot_hold(tmp_path: Path) -> None:
