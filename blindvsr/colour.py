@@ -52,11 +52,12 @@ class Colour:
             matrix=codec.colorspace if codec.colorspace in LUMA_WEIGHTS else guess,
             range=FULL if codec.color_range == FULL else LIMITED,
             primaries=codec.color_primaries, transfer=codec.color_trc,
+            chroma_left=codec.name != "mjpeg",
         )
         if codec.format is None or codec.format.is_rgb or codec.format.has_palette:
             return replace(colour, matrix=BT709, range=LIMITED)  # RGB has neither; this is what it is written as
-        if codec.format.name.startswith("yuvj"):
-            return replace(colour, range=FULL, chroma_left=False)
+        if codec.format.name.startswith("yuvj"):  # FFmpeg's older way to say so
+            return replace(colour, range=FULL)
         return colour
 
     def equation(self) -> NDArray[np.float64]:

@@ -35,7 +35,7 @@ def open_video(path: Path) -> tuple[Any, Any]:
                          "it is no video file, or damaged beyond its first bytes") from error
     for stream in container.streams.video:
         if not getattr(stream, "disposition", 0) & ATTACHED_PICTURE:
-            stream.thread_type = "AUTO"
+            stream.thread_type = "SLICE"  # threads by frame lose good frames when a bad one follows
             return container, stream
     kinds = sorted({stream.type for stream in container.streams})
     container.close()

@@ -11,7 +11,7 @@ from blindvsr.colour import Colour, convert_format
 from blindvsr.encode import write_video
 from blindvsr.timing import constant
 from blindvsr.video import VideoReader, read_video
-from tests.clips import BARS, bars_frame, bars_yuv, colour_bars, make_video
+from tests.clips import BARS, bars_frame, bars_yuv, colour_bars, make_video, moving
 
 
 TAGS = {"bt601": 6, "bt709": 1}
@@ -19,10 +19,12 @@ TAGS = {"bt601": 6, "bt709": 1}
 
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("standard", ["bt601", "bt709"])
-def test_colour_bars_in(tmp_path: Path, standard: str, full: bool) -> None:
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "libx264"), (".mkv", "ffv1"), (".webm", "libvpx-vp9")])
+def test_colour_bars_in(tmp_path: Path, suffix: str, codec: str, standard: str, full: bool) -> None:
+    """Some decoders say by the pixel format that the range is full, others by a tag."""
     tags = {"colorspace": TAGS[standard], "color_range": 2 if full else 1}
-    path = make_video(tmp_path / "bars.mp4", [bars_frame(32, 256, standard, full)] * 2, tags=tags,
-                      options={"crf": "0"})
+    path = make_video(tmp_path / f"bars{suffix}", [bars_frame(32, 256, standard, full)] * 2, tags=tags, codec=codec,
+                      options={"libx264": {"crf": "0"}, "libvpx-vp9": {"lossless": "1"}}.get(codec))
     for frame in read_video(path):
         assert np.abs(frame[16, 16::32].astype(int) - BARS).max() <= 1
         # and next to the edges: chroma is interpolated there, luma is not, and nothing wraps around
@@ -87,6 +89,15 @@ def test_changing_the_pixel_format_leaves_the_values(tag: int) -> None:
         result = convert_format("yuv420p", "yuv444p", (32, 64), Colour(range=span))(frame).to_ndarray()
         assert np.array_equal(result[0], planes[:32])
         assert np.abs(result[1].mean() - planes[32:40].mean()) < 0.5
+
+
+@pytest.mark.parametrize(("codec", "pixels", "full"), [
+    ("libx264", "yuv420p", False), ("libx264", "yuv420p", True), ("mjpeg", "yuvj420p", True),
+])
+def test_chroma_of_h264_is_on_the_left(tmp_path: Path, codec: str, pixels: str, full: bool) -> None:
+    """FFmpeg decodes both to yuvj420p where the range is full."""
+    path = make_video(tmp_path / "v.mov", moving(2), codec=codec, pix_fmt=pixels, tags={"color_range": 1 + full})
+    assert VideoReader(path).colour.chroma_left == (codec == "libx264")
 
 
 def test_chroma_sits_where_h264_puts_it() -> None:

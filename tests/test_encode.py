@@ -81,6 +81,19 @@ def test_sound_is_copied(tmp_path: Path, suffix: str, codec: str, target: str) -
     assert max(drift) <= (Fraction(1, 1000) if target == ".mkv" or suffix == ".avi" else 0)
 
 
+def test_sound_keeps_step_with_the_video(tmp_path: Path) -> None:
+    """Sound that came only at the end would keep all the video waiting in memory for its place in the file."""
+    source = make_video(tmp_path / "in.mp4", moving(15, 16, 16) * 20, rate=Fraction(5), sound="aac")
+    reader = VideoReader(source)
+    written = 0
+    with write_video(tmp_path / "out.mp4", reader.size, reader.timing, sound=source) as writer:
+        for index, (ticks, frame) in enumerate(reader.timed()):
+            writer.write(frame, ticks)
+            if index == 250:
+                written = next(tmp_path.glob(".out*")).stat().st_size
+    assert written > (tmp_path / "out.mp4").stat().st_size / 4  # FFmpeg writes in large pieces
+
+
 def test_sound_that_the_container_cannot_hold(tmp_path: Path) -> None:
     source = make_video(tmp_path / "in.mkv", moving(3), sound="tta")
     with pytest.raises(InputError, match="cannot hold the sound .* choose .mkv"):

@@ -121,6 +121,16 @@ def test_variable_rate(tmp_path: Path, upscale: Upscale) -> None:
     assert shown_at(tmp_path / "out.mp4") == [Fraction(time, 1000) for time in times]
 
 
+def test_gif_lasts_as_long(tmp_path: Path, upscale: Upscale) -> None:
+    """Its last frame, too, which no next one ends."""
+    pictures = [Image.fromarray(frame) for frame in moving(4)]
+    pictures[0].save(tmp_path / "in.gif", save_all=True, append_images=pictures[1:], duration=[40, 100, 40, 500])
+    assert upscale(tmp_path / "in.gif", tmp_path / "out.mp4") == 0
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        stream = file.streams.video[0]
+        assert stream.duration * stream.time_base == Fraction(68, 100)
+
+
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("standard", ["bt601", "bt709"])
 def test_colours_do_not_shift(tmp_path: Path, upscale: Upscale, net: BlindVSR, standard: str, full: bool) -> None:

@@ -112,6 +112,15 @@ def test_truncated(tmp_path: Path, suffix: str, codec: str, container: dict[str,
     assert reader.damage
 
 
+def test_cut_within_the_last_frame(tmp_path: Path) -> None:
+    """No time is missing, and still something is."""
+    path = make_video(tmp_path / "v.mp4", moving(20, 64, 96), container={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[:-20])
+    reader = VideoReader(path)
+    assert len(list(reader)) == 19
+    assert reader.damage
+
+
 def test_whole_files_are_not_called_damaged(tmp_path: Path) -> None:
     """Sound may outlast the video, and an edit list may leave frames out."""
     for suffix in (".mp4", ".mkv"):
