@@ -1,8 +1,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 
-# Threads that wait by sleeping: libgomp's default of spinning slows everything many times over on a machine that has
-# anything else to do.
+# as the command does for itself: see cli.py
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test

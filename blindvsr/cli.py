@@ -1,6 +1,7 @@
 """The command `blindvsr`: training and data sets through LightningCLI, and the plain tools around them."""
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -112,6 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0. A user's mistake ends in SystemExit(1) after one line on stderr.
     """
+    # threads that wait by sleeping: libgomp's default of spinning slows everything many times over on a machine that has
+    # anything else to do
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
         return _run(sys.argv[1:] if arguments is None else arguments)
