@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -99,6 +100,7 @@ def _run(arguments: Sequence[str]) -> int:
         run(arguments)
         return 0
     parsed = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # unwinds, so that no temporary file is left
     return TOOLS[parsed.command][2](parsed)
 
 
@@ -113,8 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0. A user's mistake ends in SystemExit(1) after one line on stderr.
     """
-    # threads that wait by sleeping: libgomp's default of spinning slows everything many times over on a machine that has
-    # anything else to do
+    # Threads that wait by sleeping: libgomp's default of spinning slows everything many times over on a machine that
+    # has anything else to do.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:

@@ -322,17 +322,11 @@ def test_no_space(tmp_path: Path, upscale: Upscale, output: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-@pytest.mark.parametrize("output", ["out.mp4", "out"])
-def test_interrupted(tmp_path: Path, weights: Path, output: str) -> None:
+@pytest.mark.parametrize(("output", "signalled"), [("out.mp4", signal.SIGINT), ("out", signal.SIGTERM)])
+def test_interrupted(tmp_path: Path, weights: Path, output: str, signalled: signal.Signals) -> None:
     source = make_video(tmp_path / "in.mp4", moving(8, 48, 64) * 100, options={"preset": "ultrafast"})
-    program = (
-        "import argparse, sys\n"
-        "from blindvsr.upscale import add_arguments, run\n"
-        "parser = argparse.ArgumentParser(); add_arguments(parser)\n"
-        "sys.exit(run(parser.parse_args()))\n"
-    )
     process = subprocess.Popen(
-        [sys.executable, "-c", program, source, tmp_path / output, "--weights", weights],
+        [sys.executable, "-m", "blindvsr", "upscale", source, tmp_path / output, "--weights", weights],
         stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1],
     )
     assert process.stderr is not None
@@ -341,9 +335,9 @@ def test_interrupted(tmp_path: Path, weights: Path, output: str) -> None:
         piece = process.stderr.read(1)
         assert piece, said
         said += piece
-    process.send_signal(signal.SIGINT)
-    process.stderr.read()
-    assert process.wait() != 0
+    process.send_signal(signalled)
+    assert process.stderr.read().endswith("blindvsr: interrupted\n")
+    assert process.wait() == 130
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
 
