@@ -98,6 +98,24 @@ def has_cuda_device() -> bool:
     return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
 
 
+def is_compiled() -> bool:
+    """Whether Jittor has compiled its core on an earlier run with this Python (not quite: another compiler may do)."""
+    home = Path(os.environ.get("JITTOR_HOME", Path.home()))
+    python = platform.python_version()
+    return any((home / ".cache" / "jittor").glob(f"jt{JITTOR[:4]}*/*/py{python}*/**/jittor_core*.so"))
+
+
+def describe(cuda: bool) -> dict[str, str]:
+    """Device and versions, in words."""
+    packages = {package: _version(package) or "none" for package in ("jittor", "numpy")}
+    if cuda:
+        convolutions = "cudnn"
+    else:
+        convolutions = f"oneDNN {_version('onednn-cpu-gomp')}" if find_onednn() else "numpy"
+    return {"device": "cuda" if cuda else "cpu", "convolutions": convolutions,
+            "python": platform.python_version()} | packages
+
+
 def find_onednn() -> OneDNN | None:
     """oneDNN as the packages of the extra `jittor` install it, or None (no wheels exist but for x86-64 Linux)."""
     library = _installed_file("onednn-cpu-gomp", "libdnnl.so.2")
