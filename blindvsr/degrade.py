@@ -1,16 +1,18 @@
-"""Blur kernels, blurring and downsampling, the aligned bicubic baseline, and the test-set generator."""
+"""Blur kernels, blurring and downsampling, and the bicubic baseline that is aligned with them."""
 
 import math
 
 import cv2
 import numpy as np
 import scipy.ndimage
+import torch
 import torch.nn.functional as F
 from numpy.random import Generator, RandomState
 from numpy.typing import NDArray
 from torch import Tensor
 
 from blindvsr import InputError
+from blindvsr.frames import Frame
 
 SCALE = 4
 KERNEL_SIZE = 13
@@ -114,7 +116,7 @@ def blur_down(frames: Tensor, kernel: Tensor, scale: int = SCALE) -> Tensor:
     return result.reshape(*frames.shape[:-2], *result.shape[-2:])
 
 
-def bicubic_up(frame: NDArray[np.uint8], scale: int = SCALE) -> NDArray[np.uint8]:
+def bicubic_up(frame: Frame, scale: int = SCALE) -> Frame:
     """Bicubic upsampling (a = -0.75) that puts LR pixel i on HR pixel `scale` * i, where `blur_down` took it from.
 
     A plain resize is `(scale - 1) / 2` pixels off and 2 dB worse on Vid4: not a fair baseline.
@@ -132,3 +134,15 @@ def bicubic_up(frame: NDArray[np.uint8], scale: int = SCALE) -> NDArray[np.uint8
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
     )
     return upsampled.astype(np.uint8, copy=False)
+
+
+def crop_to_scale(frame: Frame) -> Frame:
+    """Drops the last rows and columns that do not fill a multiple of 4."""
+    return frame[: frame.shape[0] // SCALE * SCALE, : frame.shape[1] // SCALE * SCALE]
+
+
+def degrade_frame(frame: Frame, kernel: NDArray[np.float64]) -> Frame:
+    """The test sets' degradation of one frame: (4H, 4W, 3) -> (H, W, 3), blurred, downsampled, rounded to uint8."""
+    pixels = torch.from_numpy(frame).permute(2, 0, 1)[None].float()
+    low = blur_down(pixels, torch.from_numpy(kernel)[None, None].float())
+    return low[0].permute(1, 2, 0).clamp(0, 255).round().byte().numpy()

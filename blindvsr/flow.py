@@ -31,6 +31,11 @@ def _leaky() -> nn.LeakyReLU:
     return nn.LeakyReLU(0.1)
 
 
+def _float32(tensor: Tensor) -> torch.autocast:
+    """Keeps autocast out: in bfloat16 the flow is off by up to two pixels."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
 class Decoder(nn.Module):
     """Estimates the flow at one level of the pyramid from the flow and the features of the level above."""
 
@@ -91,8 +96,8 @@ class PWCNet(nn.Module):
         self.refiner = nn.Sequential(*layers, last)
         # an untrained network says that nothing moves: training from nothing starts with frames left in place
         for predict in (*(decoder.predict for decoder in decoders), last):
-            nn.init.zeros_(predict.weight)
-            nn.init.zeros_(predict.bias)
+            for parameter in predict.parameters():
+                nn.init.zeros_(parameter)
 
     def pyramid(self, frames: Tensor) -> Pyramid:
         """Features of the six levels, finest first.
@@ -101,11 +106,12 @@ class PWCNet(nn.Module):
             frames: (N, 3, H, W), RGB in [0, 1]. They are resized, not padded, to multiples of 64 (official behaviour).
         """
         size = [math.ceil(side / COARSEST) * COARSEST for side in frames.shape[-2:]]
-        features = F.interpolate(frames, size, mode="bilinear", align_corners=False)
         levels = []
-        for stage in self.extractor:
-            features = stage(features)
-            levels.append(features)
+        with _float32(frames):
+            features = F.interpolate(frames.float(), size, mode="bilinear", align_corners=False)
+            for stage in self.extractor:
+                features = stage(features)
+                levels.append(features)
         return levels
 
     def decode(self, first: Pyramid, second: Pyramid) -> Tensor:
@@ -119,7 +125,8 @@ class PWCNet(nn.Module):
 
     def between(self, first: Pyramid, second: Pyramid, size: tuple[int, int]) -> Tensor:
         """Flow in pixels of frames of `size` (H, W), from the pyramids of the two frames: (N, 2, H, W)."""
-        flow = self.decode(first, second)
+        with _float32(first[0]):
+            flow = self.decode(first, second)
         height, width = size
         resized = [4 * side for side in flow.shape[-2:]]
         scale = flow.new_tensor((width / resized[1], height / resized[0]))[:, None, None]

@@ -11,7 +11,7 @@ from blindvsr.flow import PWCNet
 from blindvsr.kernel import KernelEstimator
 from blindvsr.ops import backwarp, coverage
 
-SMALLEST = 16  # the least height and width of a frame
+SMALLEST = 16  # the least height and width of a frame to restore
 
 
 @dataclass(frozen=True)
@@ -105,19 +105,17 @@ class BlindVSR(nn.Module):
         """Restores the middle frame.
 
         Args:
-            clip: (B, 5, 3, H, W), RGB in [0, 1], H and W at least 16.
+            clip: (B, 5, 3, H, W), RGB in [0, 1].
 
         Returns:
             (B, 3, 4H, 4W), unclamped.
 
         Raises:
-            InputError: for another number of frames or smaller frames.
+            InputError: for another number of frames.
         """
         batch, length, _, height, width = clip.shape
         if length != self.config.num_frames:
             raise InputError(f"the clip has {length} frames: this network takes {self.config.num_frames}")
-        if min(height, width) < SMALLEST:
-            raise InputError(f"frames of {width}x{height} are too small: the least is {SMALLEST}x{SMALLEST}")
         middle = length // 2
         neighbours = [i for i in range(length) if i != middle]
         features = self.extract(clip.flatten(0, 1)).unflatten(0, (batch, length))

@@ -1,5 +1,6 @@
 """Reading every known checkpoint layout, and writing ours. Nothing here runs code from a file."""
 
+import codecs
 import json
 import pickle
 import re
@@ -84,6 +85,8 @@ class _ArraysOnly(pickle.Unpickler):
             return getattr(np, name)
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in ("_reconstruct", "scalar"):
             return super().find_class(module, name)  # numpy's own, under its old or new path
+        if (module, name) == ("_codecs", "encode"):  # how protocol 2 writes bytes
+            return codecs.encode
         if (module, name) == ("jittor_core", "Var"):  # jittor pickles a variable as Var(array)
             return np.asarray
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not an array")

@@ -1,17 +1,24 @@
 """Fixtures: numbers computed by the official code, the weights they belong to, and small real files."""
 
+import itertools
 import json
 import math
+import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from blindvsr.cli import main
+from blindvsr.frames import Frame
 from blindvsr.network import BlindVSR
+from blindvsr.video import read_video
 from blindvsr.weights import load_network
 
+REPOSITORY = Path(__file__).parents[1]
 FIXTURES = Path(__file__).parent / "fixtures"
 
 # gains that keep activations and flows of a random network in the range of a trained one; first match wins
@@ -63,3 +70,48 @@ def official_file(official_state: dict[str, torch.Tensor], tmp_path_factory: pyt
 @pytest.fixture
 def official_net(official_file: Path) -> BlindVSR:
     return load_network(official_file)
+
+
+@pytest.fixture(scope="session")
+def bundled_frames() -> list[Frame]:
+    """The first frames of the bundled clip, halved to 640x360."""
+    frames = itertools.islice(read_video(REPOSITORY / "demo" / "bigbuckbunny.mp4"), 8)
+    return [np.ascontiguousarray(frame[::2, ::2]) for frame in frames]
+
+
+@pytest.fixture(scope="session")
+def footage(bundled_frames: list[Frame], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """HR videos `left` and `right` of 8 frames of 96x128, as <root>/HR/<video>/<frame>.png."""
+    root = tmp_path_factory.mktemp("footage")
+    for name, corner in {"left": (120, 60), "right": (200, 330)}.items():
+        draw_video(root / "HR" / name, bundled_frames, corner)
+    return root
+
+
+def draw_video(folder: Path, frames: list[Frame], corner: tuple[int, int], size: tuple[int, int] = (96, 128),
+               suffix: str = ".png") -> None:
+    """Writes one region of the frames as a folder of images."""
+    folder.mkdir(parents=True)
+    for index, frame in enumerate(frames):
+        region = frame[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
+        Image.fromarray(region).save(folder / f"{index:08d}{suffix}")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of benchmark footage that is too large, or not ours, to ship."""
+    root = Path(os.environ.get("BLINDVSR_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not root.is_dir():
+        pytest.skip(f"no benchmark footage at {root}: set BLINDVSR_DATA to a folder with vid4/HR/<clip>/<frame>.png")
+    return root
+
+
+def run_fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Runs a command that must fail, and returns the one line that it says."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    assert stopped.value.code not in (0, None)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert len(lines) == 1
+    return lines[0]

@@ -1,0 +1,126 @@
+"""The command `blindvsr`: training and data sets through LightningCLI, and the plain tools around them."""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from blindvsr import InputError, __version__
+
+LIGHTNING = {
+    "fit": "train on footage: blindvsr fit --config configs/gaussian.yaml --data.train_root DIR",
+    "validate": "validate a checkpoint: blindvsr validate --config FILE --ckpt_path FILE --data.val_root DIR",
+    "test": "restore and score a test set: blindvsr test --config FILE --ckpt_path FILE --data.test_root DIR",
+    "predict": "restore folders of videos: blindvsr predict --config FILE --ckpt_path FILE --data.predict_root DIR",
+}
+
+
+def _degrade_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--hr", type=Path, required=True, help="HR videos: folders of frames in any known layout")
+    parser.add_argument("--out", type=Path, required=True, help="gets HR/, LR_blurdown_x4/ and kernel/")
+    parser.add_argument("--kind", choices=("gaussian", "realistic"), required=True, help="of the blur kernels")
+    parser.add_argument("--sigma", type=float, default=1.2, help="of the Gaussian, HR pixels (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the realistic kernels (default: %(default)s)")
+    parser.add_argument("--videos", nargs="+", default=(), metavar="NAME", help="only these, e.g. 000 011 015 020")
+    parser.add_argument("--overwrite", action="store_true", help="replace videos that --out has already")
+
+
+def _degrade(arguments: argparse.Namespace) -> int:
+    from blindvsr.testset import make_test_set
+
+    make_test_set(
+        arguments.hr, arguments.out, arguments.kind, arguments.sigma, arguments.seed, arguments.videos,
+        arguments.overwrite,
+    )
+    return 0
+
+
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", type=Path, required=True, help="Lightning .ckpt, official .pt, or legacy .pkl")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write, ending in .safetensors")
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="(default: %(default)s)")
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    import torch
+
+    from blindvsr.weights import load_network, save_network
+
+    net = load_network(arguments.checkpoint)
+    save_network(net, arguments.out, getattr(torch, arguments.dtype))
+    count = sum(parameter.numel() for parameter in net.parameters())
+    print(f"{arguments.out}: {count:,} parameters, {arguments.dtype}, {arguments.out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _score_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sr", type=Path, required=True, help="results: <video>/<frame>.png")
+    parser.add_argument("--gt", type=Path, required=True, help="ground truth, likewise")
+    parser.add_argument("--all_frames", action="store_true", help="score the first and last two frames too")
+    parser.add_argument("--json", type=Path, help="write the table as JSON here, and as CSV beside it")
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    from blindvsr.metrics import score_folders, table, write_summary
+
+    summary = score_folders(arguments.sr, arguments.gt, arguments.all_frames)
+    print(table(summary))
+    if arguments.json:
+        write_summary(summary, arguments.json)
+    return 0
+
+
+Tool = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]
+TOOLS: dict[str, Tool] = {
+    "degrade": ("make a test set: blur, downsample, keep the kernels", _degrade_arguments, _degrade),
+    "score": ("PSNR and SSIM of a folder of results", _score_arguments, _score),
+    "export": ("write weights as safetensors", _export_arguments, _export),
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("blindvsr", description="Blind video super-resolution, four times larger.")
+    parser.add_argument("--version", action="version", version=f"blindvsr {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in LIGHTNING.items():
+        commands.add_parser(name, help=text, add_help=False)
+    for name, (text, add_arguments, _) in TOOLS.items():
+        add_arguments(commands.add_parser(name, help=text, description=text))
+    return parser
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] in LIGHTNING:
+        from blindvsr.lit.command import run
+
+        run(arguments)
+        return 0
+    parsed = _parser().parse_args(arguments)
+    return TOOLS[parsed.command][2](parsed)
+
+
+def _one_line(error: InputError) -> str:
+    # a loader's worker process wraps the message in its own traceback
+    return " ".join(str(error).rsplit("InputError: ", 1)[-1].split())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs `blindvsr ARGUMENTS`.
+
+    Returns:
+        0. A user's mistake ends in SystemExit(1) after one line on stderr.
+    """
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    try:
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    except InputError as error:
+        print(f"blindvsr: error: {_one_line(error)}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("blindvsr: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""Where videos lie: our own layout, REDS, Vid4, SPMCS, and plain folders of images or video files."""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blindvsr import InputError
+from blindvsr.files import replacing
+from blindvsr.frames import VIDEO_SUFFIXES, Frame, check_size, image_files, image_size, read_images
+
+REDS4 = ("000", "011", "015", "020")  # the test set that is part of REDS' training split
+LR_FOLDER = "LR_blurdown_x4"
+TRAIN_FOLDERS = ("HR", "train/train_sharp", "train_sharp")
+VAL_FOLDERS = ("HR", "val/val_sharp", "val_sharp")
+WINDOW = 5
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video on disk.
+
+    Attributes:
+        name: its folder's name, or the file's without suffix.
+        source: the folder of images or the video file.
+        files: the images in order; empty for a video file.
+    """
+
+    name: str
+    source: Path
+    files: tuple[Path, ...] = ()
+
+    def read(self) -> Iterator[Frame]:
+        """RGB uint8 frames (H, W, 3), one after another."""
+        if self.files:
+            return read_images(self.files)
+        from blindvsr.video import read_video  # PyAV loads slowly, and folders of images do without it
+
+        return read_video(self.source)
+
+
+def find_videos(root: str | Path, argument: str, folders: Sequence[str] = ()) -> list[Video]:
+    """The videos under a root, in the order of their names.
+
+    Recognised: one of `folders` below the root (our own layout, REDS), holding the videos; `<clip>/*.png` (Vid4);
+    `<clip>/truth/*.png` (SPMCS); images directly in the root (one video); video files.
+
+    Args:
+        root: the folder, or a video file.
+        argument: the option it came from, for messages.
+        folders: subfolders that are looked for first.
+
+    Raises:
+        InputError: if there is no such folder or it holds no video, saying what was looked for.
+    """
+    root = Path(root)
+    if root.is_file() and root.suffix.lower() in VIDEO_SUFFIXES:
+        return [Video(root.stem, root)]
+    if not root.is_dir():
+        raise InputError(f"{argument}={str(root)!r}: no such folder")
+    base = next((root / folder for folder in folders if (root / folder).is_dir()), root)
+    files = image_files(base)
+    if files:
+        return [Video(base.resolve().name, base, tuple(files))]
+    videos = []
+    for path in sorted(base.iterdir()):
+        if path.is_dir() and not path.name.startswith("."):
+            folder = path / "truth" if (path / "truth").is_dir() else path
+            files = image_files(folder)
+            if files:
+                videos.append(Video(path.name, folder, tuple(files)))
+        elif path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith("."):
+            videos.append(Video(path.stem, path))
+    if not videos:
+        wanted = [f"{folder}/<video>/<frame>.png" for folder in folders]
+        wanted += ["<video>/<frame>.png", "<video>/truth/<frame>.png", "<frame>.png", "video files"]
+        raise InputError(f"{argument}={str(root)!r} holds no video; looked for {', '.join(wanted)} (.jpg likewise)")
+    return videos
+
+
+def check_frames(videos: Sequence[Video], argument: str, limit: int | None = None, least: int = WINDOW) -> None:
+    """Looks at the header of every image: one size per video, and enough frames.
+
+    Args:
+        videos: those made of images are checked; video files show when they are decoded.
+        argument: the option they came from, for messages.
+        limit: only the first so many frames of each are used.
+        least: the fewest frames that make a window.
+
+    Raises:
+        InputError: naming the video or the image.
+    """
+    for video in videos:
+        if not video.files:
+            continue
+        if len(video.files) < least:
+            raise InputError(
+                f"{argument}: {video.source} has {len(video.files)} frames; a window takes {least}: add frames or "
+                "remove the folder"
+            )
+        size = image_size(video.files[0])
+        for path in video.files[1:limit]:
+            check_size(path, image_size(path), size)
+
+
+def is_reds_train(videos: Sequence[Video]) -> bool:
+    """True for videos of REDS' training split, which holds the test clips of REDS4."""
+    return bool(videos) and videos[0].source.parent.name == "train_sharp"
+
+
+def paired_videos(root: str | Path, argument: str) -> list[tuple[Video, Video]]:
+    """(HR, LR) of every video of a test set `<root>/{HR,LR_blurdown_x4}/<video>/<frame>.png`.
+
+    Raises:
+        InputError: if a half is missing, a video stands in one half only, or the numbers of frames differ.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"{argument}={str(root)!r}: no such folder")
+    if not (root / LR_FOLDER).is_dir():
+        source = root / "HR" if (root / "HR").is_dir() else root
+        raise InputError(
+            f"{argument}={str(root)!r} has no {LR_FOLDER}/ folder; make a test set with: "
+            f"blindvsr degrade --hr {source} --out DIR"
+        )
+    if not (root / "HR").is_dir():
+        raise InputError(f"{argument}={str(root)!r} has no HR/ folder to score against; use predict without it")
+    hr = {video.name: video for video in find_videos(root / "HR", argument)}
+    lr = {video.name: video for video in find_videos(root / LR_FOLDER, argument)}
+    for name in sorted(hr.keys() ^ lr.keys()):
+        raise InputError(f"{argument}={str(root)!r}: video {name} is in HR/ or {LR_FOLDER}/ but not in both")
+    for name, video in hr.items():
+        if len(video.files) != len(lr[name].files):
+            raise InputError(
+                f"{argument}={str(root)!r}: video {name} has {len(video.files)} frames in HR/ and "
+                f"{len(lr[name].files)} in {LR_FOLDER}/; make the set again with blindvsr degrade"
+            )
+    check_frames([*hr.values(), *lr.values()], argument)
+    return [(hr[name], lr[name]) for name in sorted(hr)]
+
+
+def decoded(video: Video, cache: Path, limit: int) -> NDArray[np.uint8]:
+    """The first `limit` frames of a video as one array on disk, decoded once: (N, H, W, 3), read as it is needed.
+
+    Args:
+        video: images or a video file.
+        cache: folder of the arrays.
+        limit: frames.
+    """
+    # the name tells sources of one name apart, and a source that changed since
+    identity = f"{video.source.resolve()} {len(video.files)} {video.source.stat().st_mtime_ns}"
+    path = cache / f"{video.name}-{limit}-{zlib.crc32(identity.encode()):08x}.npy"
+    if not path.is_file():
+        frames = []
+        for frame in video.read():
+            frames.append(frame)
+            if len(frames) == limit:
+                break
+        with replacing(path) as temporary:
+            np.save(temporary, np.stack(frames))
+    return np.load(path, mmap_mode="r")

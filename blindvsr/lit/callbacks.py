@@ -1,0 +1,114 @@
+"""What is watched and written while a trainer runs: pictures, time per step, restored frames."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning.callbacks import BasePredictionWriter, Callback
+from pytorch_lightning.loggers import TensorBoardLogger
+from torchvision.utils import flow_to_image
+from tqdm import tqdm
+
+from blindvsr.datasets import WINDOW, Video
+from blindvsr.degrade import bicubic_up
+from blindvsr.files import replacing
+from blindvsr.frames import Frame, write_image
+from blindvsr.lit.footage import ValidationClip
+from blindvsr.lit.task import BlindVSRTask, to_clip
+
+KERNEL_ZOOM = 16
+
+
+class StepTime(Callback):
+    """Logs time/step: seconds from one training batch's end to the next, loading included."""
+
+    def __init__(self) -> None:
+        self.last: float | None = None
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.last = None  # validation lies in between
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.perf_counter()
+        if self.last is not None:
+            pl_module.log("time/step", now - self.last)
+        self.last = now
+
+
+def kernel_picture(kernels: Sequence[NDArray[np.float64]]) -> Frame:
+    """Kernels side by side, each enlarged and scaled to its own maximum, uint8 (h, w, 3)."""
+    panels = []
+    for kernel in kernels:
+        grey = np.kron(kernel / kernel.max(), np.ones((KERNEL_ZOOM, KERNEL_ZOOM)))
+        panels += [grey, np.ones((grey.shape[0], KERNEL_ZOOM // 2))]
+    row = np.hstack(panels[:-1])
+    return np.repeat(np.rint(255 * row).astype(np.uint8)[..., None], 3, axis=2)
+
+
+class Pictures(Callback):
+    """After each validation, for the first clip's middle frame: the input, bicubic (aligned), restored, the truth,
+    the estimated kernel (left) beside the true one, and the flow to the next frame in colour."""
+
+    def __init__(self) -> None:
+        self.clip: ValidationClip | None = None
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if batch_idx == 0:
+            self.clip = batch
+
+    @torch.no_grad()
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        logger = trainer.logger
+        if self.clip is None or not isinstance(logger, TensorBoardLogger) or not isinstance(pl_module, BlindVSRTask):
+            return
+        middle = len(self.clip.low) // 2
+        window = self.clip.low[middle - WINDOW // 2 : middle + WINDOW // 2 + 1]
+        clip = to_clip(window, pl_module.device)
+        restored = pl_module.net(clip)[0].float().clamp(0, 1)
+        flow = pl_module.net.flow(clip[:, WINDOW // 2], clip[:, WINDOW // 2 + 1])
+        kernel = pl_module.net.estimate_kernel(clip)[0, 0].double().cpu().numpy()
+        kernels = [kernel] if self.clip.kernel is None else [kernel, self.clip.kernel]
+        pictures: dict[str, Any] = {
+            "1_input": window[WINDOW // 2],
+            "2_bicubic": bicubic_up(window[WINDOW // 2]),
+            "3_restored": (restored * 255).round().byte().permute(1, 2, 0).cpu().numpy(),
+            "5_kernel_estimated_true": kernel_picture(kernels),
+            "6_flow": flow_to_image(flow)[0].permute(1, 2, 0).cpu().numpy(),
+        }
+        if self.clip.truth is not None:
+            pictures["4_truth"] = self.clip.truth[middle]
+        for name, picture in pictures.items():
+            logger.experiment.add_image(f"pictures/{name}", picture, trainer.global_step, dataformats="HWC")
+
+
+class FramesWriter(BasePredictionWriter):
+    """Writes each predicted video as a folder of PNG frames, which appears when all of them are there.
+
+    Args:
+        output: folder for the videos; `predictions` in the trainer's folder when None.
+    """
+
+    def __init__(self, output: str | None = None) -> None:
+        super().__init__(write_interval="batch")
+        self.output = output
+
+    def write_on_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, prediction: Iterator[Frame],
+        batch_indices: Any, batch: Video, batch_idx: int, dataloader_idx: int,
+    ) -> None:
+        root = Path(self.output) if self.output else Path(trainer.default_root_dir) / "predictions"
+        names = [path.stem for path in batch.files]
+        with replacing(root / batch.name, folder=True) as folder:
+            frames = tqdm(prediction, batch.name, len(names) or None, unit="frame", leave=False)
+            for index, frame in enumerate(frames):
+                write_image(folder / f"{names[index] if names else f'{index:08d}'}.png", frame)

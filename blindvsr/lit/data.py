@@ -1,0 +1,176 @@
+"""LightningDataModule for training on HR footage that is degraded online, and for validation, test and prediction."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from blindvsr import InputError
+from blindvsr.datasets import (
+    LR_FOLDER, REDS4, TRAIN_FOLDERS, VAL_FOLDERS, Video, check_frames, find_videos, is_reds_train, paired_videos,
+)
+from blindvsr.degrade import SCALE, blur_down
+from blindvsr.frames import read_image
+from blindvsr.lit.footage import EpochSampler, Kind, TrainingPatches, ValidationClips
+
+
+class Items(Dataset[Any]):
+    """A list as a data set: what test and prediction hand out are names of files, read as a stream."""
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index]
+
+
+def _only(items: list[Any]) -> Any:
+    return items[0]
+
+
+class BlindVSRData(pl.LightningDataModule):
+    """Footage for every command.
+
+    Args:
+        train_root: HR videos: <root>/HR/<video>/<frame>.png or .jpg, REDS (its root, or train_sharp; the clips of
+            REDS4 are left out), <root>/<video>/<frame>.png, or video files (they need `cache`).
+        val_root: HR videos to validate on, likewise (REDS: val_sharp). Without it the last video of train_root is held
+            out; of a single video, the frames after the training ones or its last ones.
+        test_root: <root>/{HR,LR_blurdown_x4}/<video>/<frame>.png, as `blindvsr degrade` writes it.
+        predict_root: LR videos: folders of frames, video files, or a test set.
+        kind: kernels that blur the footage during training: gaussian (sigma 0.4 to 2.0), realistic, or none for
+            footage that is itself the low-resolution input and has no ground truth.
+        patch: side of the training crop, LR pixels.
+        batch_size: clips of a batch, per device.
+        frames_per_video: training uses only the first so many of each video.
+        batches_per_epoch: an epoch repeats the footage until it has at least so many batches.
+        val_frames: frames of each validation video.
+        num_workers: processes that read and crop.
+        cache: folder for decoded frames (disk: N x H x W x 3 bytes per video); training reads from it ever after.
+        seed: of crops, turns and kernels.
+    """
+
+    def __init__(
+        self,
+        train_root: str | None = None,
+        val_root: str | None = None,
+        test_root: str | None = None,
+        predict_root: str | None = None,
+        kind: Kind = "gaussian",
+        patch: int = 160,
+        batch_size: int = 8,
+        frames_per_video: int = 50,
+        batches_per_epoch: int = 1000,
+        val_frames: int = 9,
+        num_workers: int = 4,
+        cache: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if patch < 4 * SCALE or patch % SCALE:
+            raise InputError(f"data.patch={patch}: it must be a multiple of {SCALE} and at least {4 * SCALE}")
+        self.kind, self.batch_size, self.batches_per_epoch = kind, batch_size, batches_per_epoch
+        self.num_workers, self.seed, self.val_frames = num_workers, seed, val_frames
+        self.patch, self.frames_per_video = patch, frames_per_video
+        self.cache = Path(cache) if cache else None
+        self.val_start = 0
+        # everything that can be wrong with a folder is said here, before a trainer starts
+        self.train_videos = self._train_videos(train_root) if train_root else []
+        self.val_videos = self._val_videos(val_root) if train_root or val_root else []
+        self.test_pairs = paired_videos(test_root, "data.test_root") if test_root else []
+        self.test_name = Path(test_root).resolve().name if test_root else ""
+        self.predict_videos = find_videos(predict_root, "data.predict_root", (LR_FOLDER,)) if predict_root else []
+        check_frames(self.predict_videos, "data.predict_root", least=1)
+
+    def _train_videos(self, root: str) -> list[Video]:
+        videos = find_videos(root, "data.train_root", TRAIN_FOLDERS)
+        if is_reds_train(videos):
+            videos = [video for video in videos if video.name not in REDS4]
+        if self.cache is None and any(not video.files for video in videos):
+            raise InputError(f"data.train_root={root!r} has video files: give --data.cache DIR to decode them into")
+        check_frames(videos, "data.train_root", self.frames_per_video)
+        return videos
+
+    def _val_videos(self, root: str | None) -> list[Video]:
+        if root:
+            videos = find_videos(root, "data.val_root", VAL_FOLDERS)
+            check_frames(videos, "data.val_root", self.val_frames)
+            return videos
+        if len(self.train_videos) > 1:
+            return [self.train_videos.pop()]
+        frames = len(self.train_videos[0].files)
+        self.val_start = max(0, min(self.frames_per_video, frames - self.val_frames))
+        return self.train_videos
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches {"frames": uint8 (B, 5, S, S, 3), "kernel": float32 (B, 1, 13, 13)}; the device degrades them."""
+        if not self.train_videos:
+            raise InputError("data.train_root is missing: give --data.train_root DIR")
+        side = self.patch if self.kind == "none" else self.patch * SCALE
+        data = TrainingPatches(
+            self.train_videos, side=side, frames_per_video=self.frames_per_video, kind=self.kind, seed=self.seed,
+            cache=self.cache,
+        )
+        self._check_sides(data, side)
+        devices, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        length = max(len(data), self.batches_per_epoch * self.batch_size * devices)
+        return DataLoader(
+            data, self.batch_size, sampler=EpochSampler(length, self.seed, devices, rank), drop_last=True,
+            num_workers=self.num_workers, persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _check_sides(self, data: TrainingPatches, side: int) -> None:
+        for video, frames in zip(self.train_videos, data.videos, strict=True):
+            first = frames[0]
+            height, width = (read_image(first) if isinstance(first, Path) else first).shape[:2]
+            if min(height, width) < side:
+                scale = side // self.patch
+                raise InputError(
+                    f"data.patch={self.patch} takes frames of {side}x{side}, but {video.source} is {width}x{height}; "
+                    f"give --data.patch {min(height, width) // scale} or less"
+                )
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Moves training batches; whole videos stay behind, and the stream moves them frame by frame."""
+        if isinstance(batch, dict):
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return batch
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Degrades training crops, batched, on the training device: -> {"clip": (B, 5, 3, h, w) in [0, 1], "kernel"}.
+
+        LR stays float and unrounded, as in the official training.
+        """
+        if not (isinstance(batch, dict) and "frames" in batch):
+            return batch
+        clip = batch["frames"].permute(0, 1, 4, 2, 3).float() / 255
+        return {**batch, "clip": blur_down(clip, batch["kernel"]) if "kernel" in batch else clip}
+
+    def _loader(self, data: Dataset[Any]) -> DataLoader[Any]:
+        return DataLoader(data, batch_size=1, collate_fn=_only, num_workers=0)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """One ValidationClip per step."""
+        clips = ValidationClips(
+            self.val_videos, start=self.val_start, frames=self.val_frames, kind=self.kind, seed=self.seed
+        )
+        return self._loader(clips)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """One (HR video, LR video) per step."""
+        if not self.test_pairs:
+            raise InputError("data.test_root is missing: give --data.test_root DIR")
+        return self._loader(Items(self.test_pairs))
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """One video per step."""
+        if not self.predict_videos:
+            raise InputError("data.predict_root is missing: give --data.predict_root DIR")
+        return self._loader(Items(self.predict_videos))

@@ -1,0 +1,156 @@
+"""What training and validation read: random patches drawn from (seed, epoch, index), and short clips kept whole."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, DistributedSampler
+
+from blindvsr import InputError
+from blindvsr.datasets import WINDOW, Video, decoded
+from blindvsr.degrade import TEST_SIGMA, crop_to_scale, degrade_frame, draw_kernel
+from blindvsr.frames import Frame, read_image
+
+LEAST_TEXTURE = 7.0  # mean Sobel response under which a patch is drawn again (official)
+DRAWS = 5
+Kind = Literal["gaussian", "realistic", "none"]
+
+
+def texture(patch: Frame) -> float:
+    """Mean Sobel response of an RGB uint8 patch (H, W, 3), 0 to 255: half the horizontal plus half the vertical."""
+    edges = [cv2.convertScaleAbs(cv2.Sobel(patch, cv2.CV_16S, *order)) for order in ((1, 0), (0, 1))]
+    return float(np.mean(cv2.addWeighted(edges[0], 0.5, edges[1], 0.5, 0)))
+
+
+class TrainingPatches(Dataset[dict[str, Tensor]]):
+    """Random crops of five consecutive frames, uint8, with the kernel that will blur them.
+
+    Everything random comes from (seed, epoch, index) alone: no draw repeats across workers, epochs or devices, and a
+    resumed run sees what an unbroken one would have seen.
+
+    Args:
+        videos: the footage.
+        side: of the crop, pixels of the footage.
+        frames_per_video: only the first so many.
+        kind: of the kernels; "none" for footage that is itself the low-resolution input.
+        seed: of all draws.
+        cache: folder for decoded frames; every video is decoded once and then read as it is needed. Video files need
+            it.
+
+    Raises:
+        InputError: if frames are smaller than the crop.
+    """
+
+    def __init__(
+        self, videos: Sequence[Video], *, side: int, frames_per_video: int, kind: Kind, seed: int, cache: Path | None
+    ) -> None:
+        self.side, self.kind, self.seed = side, kind, seed
+        self.videos: list[Sequence[Path] | NDArray[np.uint8]] = [
+            decoded(video, cache, frames_per_video) if cache else video.files[:frames_per_video] for video in videos
+        ]
+        self.windows = [
+            (index, start) for index, frames in enumerate(self.videos) for start in range(len(frames) - WINDOW + 1)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+        """(epoch, index) -> {"frames": uint8 (5, side, side, 3), "kernel": float32 (1, 13, 13) unless kind is none}."""
+        epoch, index = key
+        rng = np.random.default_rng((self.seed, epoch, index))
+        video, start = self.windows[index % len(self.windows)]
+        patch = self._augmented(self._crop(self._window(video, start), rng), rng)
+        item = {"frames": torch.from_numpy(np.ascontiguousarray(patch))}
+        if self.kind != "none":
+            item["kernel"] = torch.from_numpy(draw_kernel(self.kind, rng)[None]).float()
+        return item
+
+    def _window(self, video: int, start: int) -> NDArray[np.uint8]:
+        frames = self.videos[video][start : start + WINDOW]
+        if isinstance(frames, np.ndarray):
+            return frames
+        images = [read_image(path) for path in frames]
+        return np.stack(images)
+
+    def _crop(self, window: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:
+        """Draws a crop whose middle frame has some texture, at most five times, and keeps the last."""
+        height, width = window.shape[1:3]
+        for _ in range(DRAWS):
+            top, left = rng.integers(height - self.side + 1), rng.integers(width - self.side + 1)
+            patch = window[:, top : top + self.side, left : left + self.side]
+            if texture(patch[WINDOW // 2]) >= LEAST_TEXTURE:
+                break
+        return patch
+
+    @staticmethod
+    def _augmented(patch: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:
+        """Mirrors and turns by 90 degrees, each with one half; time is never reversed."""
+        if rng.random() < 0.5:
+            patch = patch[:, :, ::-1]
+        if rng.random() < 0.5:
+            patch = patch[:, ::-1]
+        return np.rot90(patch, axes=(1, 2)) if rng.random() < 0.5 else patch
+
+
+class EpochSampler(DistributedSampler[Any]):
+    """Shuffles `length` indices anew every epoch, shares them out among devices, and tells the data set the epoch.
+
+    Lightning leaves a DistributedSampler as it is and calls its `set_epoch`, on one device as on many.
+    """
+
+    def __init__(self, length: int, seed: int, devices: int, rank: int) -> None:
+        super().__init__(range(length), devices, rank, shuffle=True, seed=seed)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((self.epoch, index) for index in super().__iter__())
+
+
+@dataclass(frozen=True)
+class ValidationClip:
+    """The first frames of a video, whole in memory.
+
+    Attributes:
+        name: of the video.
+        low: LR frames, uint8 (N, H, W, 3).
+        truth: HR frames, uint8 (N, 4H, 4W, 3), or None for footage without.
+        kernel: (k, k), or None where nobody knows it.
+    """
+
+    name: str
+    low: NDArray[np.uint8]
+    truth: NDArray[np.uint8] | None
+    kernel: NDArray[np.float64] | None
+
+
+class ValidationClips(Dataset[ValidationClip]):
+    """HR clips degraded as test sets are, one kernel per video, the same in every epoch."""
+
+    def __init__(self, videos: Sequence[Video], *, start: int, frames: int, kind: Kind, seed: int) -> None:
+        self.videos, self.start, self.frames, self.kind, self.seed = videos, start, frames, kind, seed
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, index: int) -> ValidationClip:
+        video = self.videos[index]
+        truth = []
+        for number, frame in enumerate(video.read()):
+            if number >= self.start:
+                truth.append(crop_to_scale(frame))
+            if len(truth) == self.frames:
+                break
+        if len(truth) < WINDOW:
+            raise InputError(f"data.val_root: {video.source} has {len(truth)} frames; a window takes {WINDOW}")
+        if self.kind == "none":
+            return ValidationClip(video.name, np.stack(truth), None, None)
+        kernel = draw_kernel(self.kind, np.random.default_rng([self.seed, index]), TEST_SIGMA)
+        low = [degrade_frame(frame, kernel) for frame in truth]
+        return ValidationClip(video.name, np.stack(low), np.stack(truth), kernel)

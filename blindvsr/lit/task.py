@@ -1,0 +1,166 @@
+"""LightningModule: self-supervised training, validation, the protocol's test and prediction."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from blindvsr import InputError
+from blindvsr.datasets import WINDOW, Video
+from blindvsr.frames import Frame
+from blindvsr.lit.footage import ValidationClip
+from blindvsr.losses import Rollout, rollout, terms
+from blindvsr.metrics import Scores, Summary, crop_to, scored_frames, summarise, table, write_summary
+from blindvsr.network import BlindVSR, NetConfig
+from blindvsr.stream import restore
+from blindvsr.weights import LIGHTNING_PREFIX, check_state_dict, load_flow, load_network
+
+
+def _psnr(first: Tensor, second: Tensor) -> Tensor:
+    """PSNR of tensors in [0, 1] over everything, dB; for curves, not for tables."""
+    return -10 * torch.log10(F.mse_loss(first.float(), second.float()).clamp(min=1e-10))
+
+
+def to_clip(frames: np.ndarray, device: torch.device) -> Tensor:
+    """uint8 (N, H, W, 3) -> (1, N, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(frames).to(device).permute(0, 3, 1, 2)[None].float() / 255
+
+
+class BlindVSRTask(pl.LightningModule):
+    """Trains BlindVSR on low-resolution clips alone, and runs it on whole videos.
+
+    Args:
+        network: shape of the network; a checkpoint's own shape wins over it.
+        weights: start from these weights (any layout that `blindvsr.weights` reads) instead of random ones; their
+            shape wins over `network`.
+        flow_weights: start the flow network from this file: PWC-Net's network-default.pytorch, or a network of ours.
+        lr: learning rate of Adam.
+        flow_lr: of the flow network if it starts from pretrained weights; without them it learns at `lr`.
+        halve_every: epochs after which the rates are halved.
+    """
+
+    def __init__(
+        self,
+        network: NetConfig = NetConfig(),
+        weights: str | None = None,
+        flow_weights: str | None = None,
+        lr: float = 1e-4,
+        flow_lr: float = 1e-6,
+        halve_every: int = 100,
+    ) -> None:
+        super().__init__()
+        if isinstance(network, dict):  # as load_from_checkpoint hands it over
+            network = NetConfig(**network)
+        self.net = load_network(weights) if weights else BlindVSR(network)
+        if flow_weights:
+            load_flow(self.net, flow_weights)
+        self.lr, self.halve_every = lr, halve_every
+        self.flow_lr = flow_lr if weights or flow_weights else lr
+        # only what rebuilds the network, as plain values: hyper-parameters in a checkpoint beat flags, and
+        # weights_only=True admits nothing else
+        self.save_hyperparameters({"network": asdict(self.net.config)})
+        self.val_psnr, self.val_ssim, self.val_aux_psnr = MeanMetric(), MeanMetric(), MeanMetric()
+        self.test_scores: dict[str, Scores] = {}
+        self.test_summary: Summary | None = None
+
+    def configure_optimizers(self) -> Any:
+        """Adam with its own rate for the flow network, both halved every `halve_every` epochs."""
+        flow = list(self.net.flow_net.parameters())
+        flow_ids = {id(parameter) for parameter in flow}
+        others = [parameter for parameter in self.net.parameters() if id(parameter) not in flow_ids]
+        groups: list[dict[str, Any]] = [
+            {"params": others, "name": "network"}, {"params": flow, "lr": self.flow_lr, "name": "flow"},
+        ]
+        optimizer = torch.optim.Adam(groups, lr=self.lr)
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, self.halve_every, gamma=0.5)]
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        passed = rollout(self.net, batch["clip"])
+        losses = terms(passed)
+        loss = torch.stack(list(losses.values())).sum()
+        with torch.no_grad():
+            curves = {**losses, "loss": loss, **self._psnrs(passed)}
+        self.log_dict({f"train/{name}": value.detach() for name, value in curves.items()},
+                      batch_size=len(batch["clip"]))
+        self.log("loss", loss.detach(), prog_bar=True, logger=False)
+        return loss
+
+    @staticmethod
+    def _psnrs(passed: Rollout) -> dict[str, Tensor]:
+        return {"cycle_psnr": _psnr(passed.cycle, passed.centre),
+                "aux_psnr": _psnr(passed.restored_down, passed.centre)}
+
+    def validation_step(self, clip: ValidationClip, batch_idx: int) -> None:
+        middle = slice(len(clip.low) // 2 - WINDOW // 2, len(clip.low) // 2 + WINDOW // 2 + 1)
+        passed = rollout(self.net, to_clip(clip.low[middle], self.device))
+        self.val_aux_psnr.update(self._psnrs(passed)["aux_psnr"])
+        self.log("val/aux_psnr", self.val_aux_psnr, batch_size=1)
+        if clip.truth is None:
+            return
+        scores = _score(restore(self.net, iter(clip.low)), iter(clip.truth), len(clip.low), clip.name)
+        for metric, values in ((self.val_psnr, scores.psnr), (self.val_ssim, scores.ssim)):
+            metric.update(torch.tensor(values, device=self.device))
+        self.log("val/psnr", self.val_psnr, prog_bar=True, batch_size=1)
+        self.log("val/ssim", self.val_ssim, batch_size=1)
+
+    def on_test_epoch_start(self) -> None:
+        self.test_scores = {}
+
+    def test_step(self, pair: tuple[Video, Video], batch_idx: int) -> None:
+        high, low = pair
+        restored = restore(self.net, low.read(), precision=self._precision())
+        self.test_scores[high.name] = _score(restored, high.read(), len(high.files), high.name)
+
+    def on_test_epoch_end(self) -> None:
+        """Prints the protocol's table, and writes it as JSON and CSV beside the weights it belongs to."""
+        gathered: list[dict[str, Scores]] = [self.test_scores]
+        if self.trainer.world_size > 1:
+            gathered = [{} for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather_object(gathered, self.test_scores)
+        # by name: a video that padding handed to two devices counts once
+        self.test_summary = summarise({name: scores for part in gathered for name, scores in part.items()})
+        for name in ("psnr", "ssim"):
+            self.log(f"test/{name}", self.test_summary["mean_of_frames"][name])
+        if self.trainer.is_global_zero:
+            print(table(self.test_summary))
+            write_summary(self.test_summary, self._table_path())
+
+    def _table_path(self) -> Path:
+        checkpoint = self.trainer.ckpt_path
+        name = getattr(self.trainer.datamodule, "test_name", "test")  # type: ignore[attr-defined]
+        if checkpoint:
+            return Path(checkpoint).parent / f"{Path(checkpoint).stem}-{name}.json"
+        return Path(self.trainer.log_dir or self.trainer.default_root_dir) / f"{name}.json"
+
+    def predict_step(self, video: Video, batch_idx: int) -> Iterator[Frame]:
+        """The restored frames, made one by one as the writer asks for them."""
+        return restore(self.net, video.read(), precision=self._precision())
+
+    def _precision(self) -> str:
+        """The stream's name for the trainer's precision: it sets its own casts, with the flow in float32."""
+        name = str(self.trainer.precision)
+        return "bf16" if "bf16" in name else "16" if name.startswith("16") else "32"
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint.get("state_dict", {})
+        net = {key.removeprefix(LIGHTNING_PREFIX): value for key, value in state.items()
+               if key.startswith(LIGHTNING_PREFIX)}
+        check_state_dict(self.net, net, "--ckpt_path")
+
+
+def _score(restored: Iterator[Frame], truth: Iterator[Frame], count: int, name: str) -> Scores:
+    """Scores the frames that the protocol takes, as they come."""
+    chosen, scores = scored_frames(count), Scores()
+    if not chosen:
+        raise InputError(f"video {name} has {count} frames; a window takes {WINDOW}")
+    for index, (frame, true) in enumerate(zip(restored, truth, strict=True)):
+        if index in chosen:
+            scores.add(frame, crop_to(true, frame, name))
+    return scores

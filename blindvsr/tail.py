@@ -1,0 +1,77 @@
+"""The network's linear tail as one 5x5 convolution: the same output, a fortieth of the work.
+
+After the trunk come four convolutions and two pixel shuffles with no activation anywhere, an affine map. Each low-
+resolution pixel becomes 4x4 pixels that depend on the 5x5 pixels around it, the same way everywhere but in the
+outermost ring: there the convolutions in between see their own zero padding. So nine convolutions (four corners, four
+edges, the interior) and one shuffle give exactly what the tail gives, everywhere.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SCALE = 4
+FIELD = 5  # side of what an output depends on, low-resolution pixels
+PLACES = 3  # per axis: first pixel, those between, last pixel
+
+
+class CollapsedTail(nn.Module):
+    """Stands in for the tail of a network. Made by `collapse`.
+
+    Args:
+        weight: (3, 3, 48, C, 5, 5), by place (row, column): what a pixel becomes. The field of the first row's pixels
+            begins one row above them, that of the middle ones two rows, that of the last ones three; columns likewise.
+        bias: (3, 3, 48).
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        convs = []
+        for kernel, constant in zip(weight.flatten(0, 1), bias.flatten(0, 1), strict=True):
+            conv = nn.Conv2d(kernel.shape[1], kernel.shape[0], FIELD, device="meta")
+            conv.weight = nn.Parameter(kernel.clone(), requires_grad=False)
+            conv.bias = nn.Parameter(constant.clone(), requires_grad=False)
+            convs.append(conv)
+        self.convs = nn.ModuleList(convs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W), H and W at least 3 -> (B, 3, 4H, 4W), what the tail would return."""
+        padded = F.pad(features, (1, 1, 1, 1))  # one is enough: every field begins at row -1 or below
+        height, width = padded.shape[-2:]
+        rows = (slice(0, FIELD), slice(0, height), slice(height - FIELD, height))
+        columns = (slice(0, FIELD), slice(0, width), slice(width - FIELD, width))
+        convs = iter(self.convs)
+        blocks = [torch.cat([next(convs)(padded[..., row, column]) for column in columns], -1) for row in rows]
+        return F.pixel_shuffle(torch.cat(blocks, -2), SCALE)
+
+
+def collapse(tail: nn.Sequential, dtype: torch.dtype = torch.float64) -> CollapsedTail:
+    """Composes the tail of a network into a `CollapsedTail`, which does not follow later changes of the weights.
+
+    Args:
+        tail: `BlindVSR.tail`.
+        dtype: of the composition; the result has the tail's own. for the full network float64 takes
+            two seconds on a small CPU, float32 under half a second and agrees to 1e-6.
+    """
+    first = tail[0]
+    assert isinstance(first, nn.Conv2d)
+    side = SCALE * PLACES
+    with torch.no_grad():
+        # A 3x3 image holds all nine places. One row per output value: its weights on whatever comes before, from the
+        # last convolution back to the first. Crops at the image's edge are the tail's zero padding.
+        rows = torch.eye(3 * side**2, dtype=dtype, device=first.weight.device).view(-1, 3, side, side)
+        for layer in reversed(tail):
+            if isinstance(layer, nn.Conv2d):
+                # the first convolution sees what lies around the image: that is the one row more on every side
+                rows = F.conv_transpose2d(rows, layer.weight.to(dtype), padding=0 if layer is first else 1)
+            elif isinstance(layer, nn.PixelShuffle):
+                rows = F.pixel_unshuffle(rows, layer.upscale_factor)
+        constant = tail(first.weight.new_zeros(1, first.in_channels, PLACES, PLACES)).flatten()
+        return CollapsedTail(_by_place(rows).to(first.weight.dtype), _by_place(constant))
+
+
+def _by_place(values: Tensor) -> Tensor:
+    """(3 * 12 * 12, ...), one per value of a restored 3x3 image -> (3, 3, 48, ...), in the order of a pixel shuffle."""
+    values = values.unflatten(0, (3, PLACES, SCALE, PLACES, SCALE))  # colour, row, y, column, x
+    values = values.movedim((1, 3), (0, 1))
+    return values.flatten(2, 4)

@@ -1,0 +1,203 @@
+"""Reading video files: upright RGB frames, exact times, and what was wrong with the file."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
+
+from blindvsr import InputError
+from blindvsr.colour import Colour, ToRGB, is_grey
+from blindvsr.frames import Frame
+from blindvsr.timing import Timing, find_timing
+
+ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC: the cover of a song is no video
+
+
+def open_video(path: Path) -> tuple[Any, Any]:
+    """Opens a file for decoding.
+
+    Returns:
+        container (to be closed by the caller) and its first video stream.
+
+    Raises:
+        InputError: if it is missing, no video, damaged beyond opening, or has sound alone.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file" if not path.exists() else f"{path} is not a file")
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a video ({error.strerror or error}); "
+                         "it is no video file, or damaged beyond its first bytes") from error
+    for stream in container.streams.video:
+        if not getattr(stream, "disposition", 0) & ATTACHED_PICTURE:
+            stream.thread_type = "AUTO"
+            return container, stream
+    kinds = sorted({stream.type for stream in container.streams})
+    container.close()
+    raise InputError(f"{path} has no video stream (only: {', '.join(kinds) or 'nothing'})")
+
+
+def scan(path: Path) -> tuple[Timing, int, str | None]:
+    """Goes through the packets of a file without decoding them.
+
+    Returns:
+        the timing; the number of frames; what is wrong with the file (cut off, unreadable from some place), or None.
+
+    Raises:
+        InputError: if it cannot be opened as a video.
+    """
+    times, packets, end, damage = set(), 0, 0, None
+    container, stream = open_video(path)
+    with container:
+        try:
+            for packet in container.demux(stream):
+                if packet.size == 0:
+                    continue
+                packets += 1
+                if packet.is_corrupt:
+                    damage = "cut off or damaged"
+                if packet.pts is not None and not packet.is_discard:
+                    times.add(packet.pts)
+                    end = max(end, packet.pts + (packet.duration or 0))
+        except (av.FFmpegError, OSError) as error:
+            damage = f"cut off or damaged ({error})"
+        timing = find_timing(stream, sorted(times))
+        missing = _length(stream) - (end * timing.source_base if times else 0)
+        if damage is None and missing > 1.5 / timing.rate and missing > Fraction(1, 20):
+            damage = f"the last {float(missing):.2f} s are missing"
+        return timing, len(times) or packets, damage
+
+
+def _length(stream: Any) -> Fraction:
+    """Seconds at which the stream should end, 0 where the file does not say."""
+    if stream.duration:
+        return (stream.duration + (stream.start_time or 0)) * Fraction(stream.time_base)
+    tag = stream.metadata.get("DURATION", "")  # Matroska's, per stream: the container's may be the sound's
+    try:
+        hours, minutes, seconds = tag.split(":")
+        return Fraction(int(hours) * 3600 + int(minutes) * 60) + Fraction(seconds)
+    except ValueError:
+        return Fraction(0)
+
+
+def orientation(frame: Any) -> tuple[int, bool]:
+    """Quarter turns counter-clockwise that set a decoded frame upright, and whether it is mirrored before that."""
+    for data in frame.side_data:
+        if data.type == SideDataType.DISPLAYMATRIX:
+            a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(np.int64)
+            mirrored = a * d - b * c < 0
+            a, b = (-a, -b) if mirrored else (a, b)
+            # (a, b) is where the picture's x axis goes on the screen, y down
+            return round(np.arctan2(-b, a) / (np.pi / 2)) % 4, bool(mirrored)
+    return 0, False
+
+
+class VideoReader:
+    """A video file as upright RGB frames, in order, each with its time; it can be read any number of times.
+
+    Attributes:
+        path: the file.
+        size: (H, W) of the upright frames.
+        frames: how many there should be, from the file's packets; damage may leave fewer.
+        timing: frame rate and time base, see `Timing`.
+        colour: what the samples mean.
+        pixel_aspect: width of a pixel by its height, upright.
+        notes: conversions to tell the user about, once.
+        damage: what was wrong with the file as far as it has been read, or None.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Opens the file, goes through its packets and decodes one frame.
+
+        Raises:
+            InputError: if it is no video, has no video stream, or no frame can be decoded.
+        """
+        self.path = Path(path)
+        self.timing: Timing
+        self.timing, self.frames, self._cut = scan(self.path)
+        self.damage: str | None = self._cut
+        container, stream = open_video(self.path)
+        with container:
+            first = next(self._decode(container, stream), None)
+            if first is None:
+                raise InputError(f"{self.path} holds no frames that can be decoded")
+            self.turns, self.mirrored = orientation(first)
+            self.colour = Colour.of(stream.codec_context, (first.height, first.width))
+            self._coded = (first.height, first.width)
+            self.size = self._coded[::-1] if self.turns % 2 else self._coded
+            aspect = stream.sample_aspect_ratio or Fraction(1)
+            self.pixel_aspect = 1 / aspect if self.turns % 2 else aspect
+            self.notes = _conversions(first.format, self.path)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """RGB uint8 (H, W, 3), upright. See `timed` for the times."""
+        return (frame for _, frame in self.timed())
+
+    def timed(self) -> Iterator[tuple[int, Frame]]:
+        """(time in ticks of `timing.time_base`, RGB uint8 (H, W, 3)); the times rise strictly.
+
+        Ends early, with the reason in `damage`, where the file is cut or a frame has another size than the first.
+        """
+        self.damage = self._cut
+        container, stream = open_video(self.path)
+        to_rgb: ToRGB | None = None
+        last: int | None = None
+        with container:
+            for frame in self._decode(container, stream):
+                if (frame.height, frame.width) != self._coded:
+                    self.damage = f"frames change to {frame.width}x{frame.height}"
+                    return
+                last = self.timing.ticks(frame.pts, last)
+                if to_rgb is None or to_rgb.source != (frame.format.name, self._coded):
+                    to_rgb = ToRGB(frame.format.name, self._coded, self.colour)
+                yield last, self._upright(to_rgb(frame))
+
+    def _decode(self, container: Any, stream: Any) -> Iterator[Any]:
+        """The decoded frames; damaged packets are passed over and noted."""
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, OSError) as error:
+                self.damage = self.damage or str(error)
+                packet = None
+            try:
+                # None flushes the decoder after an error in the file
+                yield from packet.decode() if packet is not None else stream.codec_context.decode(None)
+            except av.EOFError:
+                return  # flushed before
+            except av.FFmpegError as error:
+                self.damage = f"damaged frames ({error.strerror})"
+            if packet is None:
+                return
+
+    def _upright(self, frame: Frame) -> Frame:
+        if self.mirrored:
+            frame = frame[:, ::-1]
+        return np.ascontiguousarray(np.rot90(frame, self.turns))
+
+
+def _conversions(layout: Any, path: Path) -> list[str]:
+    notes = []
+    if any(part.is_alpha for part in layout.components):
+        notes.append(f"{path}: transparency is dropped")
+    if is_grey(layout):
+        notes.append(f"{path}: grey becomes RGB")
+    depth = max(part.bits for part in layout.components)
+    if depth > 8 and not layout.has_palette:
+        notes.append(f"{path}: {depth} bits per sample become 8")
+    return notes
+
+
+def read_video(path: str | Path) -> Iterator[Frame]:
+    """The frames of a video file, RGB uint8 (H, W, 3), upright.
+
+    Raises:
+        InputError: as `VideoReader`.
+    """
+    yield from VideoReader(path)
