@@ -4,6 +4,8 @@ import argparse
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,26 +69,43 @@ def run(options: argparse.Namespace) -> None:
     """
     from jittor_port.frames import HR_FOLDER, LR_FOLDER, find_videos
     from jittor_port.report import Summary, match
+    from jittor_port.weights import read_weights
 
+    # everything that can be wrong with files is found before Jittor starts, which may take minutes
     videos = find_videos(options.input, "--input", LR_FOLDER)
     truths = match(videos, find_videos(options.gt, "--gt", HR_FOLDER)) if options.gt else {}
     folder = options.output / "_".join(name for name in (options.dataset, options.kind) if name)
     _check_output(folder, videos)
+    arrays, config = read_weights(options.weights)
     facts = start_jittor(options.device)
-    net = _load(options.weights)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        log.addHandler(logging.FileHandler(folder / "inference.log", mode="w"))
-    except OSError as error:
-        raise InputError(f"--output {folder}: cannot write there: {error.strerror or error}") from error
-    log.setLevel(logging.INFO)
+    from jittor_port.network import BlindVSR
+
+    net = BlindVSR(arrays, config, options.weights)
     summary = Summary(facts | {"weights": str(options.weights), "input": str(options.input)})
-    log.info("%s", summary.facts)
-    for video in videos:
-        _restore_video(net, video, truths.get(video.name), folder, summary, options.tile)
-    summary.write(folder / "summary.json")
-    log.info("\n%s", summary.table())
+    with _logging_to(folder / "inference.log"):
+        log.info("%s", summary.facts)
+        for video in videos:
+            _restore_video(net, video, truths.get(video.name), folder, summary, options.tile)
+        summary.write(folder / "summary.json")
+        log.info("\n%s", summary.table())
     print(summary.table())
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Messages of the log go into a new file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, mode="w")
+    except OSError as error:
+        raise InputError(f"--output {path.parent}: cannot write there: {error.strerror or error}") from error
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
 
 
 def _check_output(folder: Path, videos: "list[Video]") -> None:
@@ -134,12 +153,6 @@ def start_jittor(device: str) -> dict[str, Any]:
     return facts
 
 
-def _load(weights: Path) -> "BlindVSR":
-    from jittor_port.network import load_network
-
-    return load_network(weights)
-
-
 def _restore_video(net: "BlindVSR", video: "Video", truth: "Video | None", folder: Path, summary: "Summary",
                    tile: int | None) -> None:
     """Restores one video into its folder and adds it to the summary."""
@@ -150,8 +163,8 @@ def _restore_video(net: "BlindVSR", video: "Video", truth: "Video | None", folde
     from jittor_port.stream import Clock, restore, warm_up
 
     _, first = next(video.frames())
+    jt.gc()  # what a video of another size has left
     warm_up(net, first, tile)
-    jt.gc()  # what the size before this one held
     clock, scorer, number = Clock(), Scorer(truth) if truth else None, 0
     progress = tqdm(total=video.length or None, desc=video.name, unit="frame")
     with whole_folder(folder / video.name) as target, progress:

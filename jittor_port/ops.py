@@ -88,12 +88,12 @@ def resize(image: jt.Var, size: tuple[int, int]) -> jt.Var:
     if tuple(image.shape[-2:]) == tuple(size):
         return image
     rows, columns = (bilinear_matrix(old, new) for old, new in zip(image.shape[-2:], size, strict=True))
-    return _along_both(image, rows, columns)
+    return along_both(image, rows, columns)
 
 
 def adaptive_mean(image: jt.Var, size: int) -> jt.Var:
     """Averages (B, C, H, W) over size x size windows as PyTorch's AdaptiveAvgPool2d does; Jittor's differs."""
-    return _along_both(image, *(pooling_matrix(side, size) for side in image.shape[-2:]))
+    return along_both(image, *(pooling_matrix(side, size) for side in image.shape[-2:]))
 
 
 def pooling_matrix(inputs: int, outputs: int) -> NDArray[np.float32]:
@@ -116,12 +116,20 @@ def bilinear_matrix(inputs: int, outputs: int) -> NDArray[np.float32]:
     return matrix
 
 
-def _along_both(image: jt.Var, rows: NDArray[np.float32], columns: NDArray[np.float32]) -> jt.Var:
+def along_both(image: jt.Var, rows: NDArray[np.float32], columns: NDArray[np.float32]) -> jt.Var:
     """rows @ image @ columns^T for every channel of (B, C, H, W); zeros in the matrices cost nothing on the CPU."""
     if jt.flags.use_cuda:
-        return jt.matmul(jt.matmul(jt.array(rows), image), jt.array(columns.T.copy()))
+        return along_both_plain(image, rows, columns)
     shape = (*image.shape[:2], len(rows), len(columns))
     return jt.code(shape, "float32", [image, jt.array(rows), jt.array(columns)], cpu_src=_ALONG_BOTH)
+
+
+def along_both_plain(image: jt.Var, rows: NDArray[np.float32], columns: NDArray[np.float32]) -> jt.Var:
+    """The definition of `along_both`."""
+    batch, channels, height, width = image.shape
+    lines = jt.matmul(image.reshape(-1, width), jt.array(columns.T.copy())).reshape(batch * channels, height, -1)
+    turned = jt.matmul(lines.transpose(0, 2, 1).reshape(-1, height), jt.array(rows.T.copy()))
+    return turned.reshape(batch, channels, len(columns), len(rows)).transpose(0, 1, 3, 2)
 
 
 _COST_VOLUME = r"""

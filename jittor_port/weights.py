@@ -143,9 +143,18 @@ class _ArraysOnly(pickle.Unpickler):
             return getattr(np, name)
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
             return np.core.multiarray._reconstruct  # type: ignore[attr-defined]  # its home in numpy 1
+        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes into old protocols
+            return _latin1
         if (module, name) == ("jittor_core", "Var"):  # Jittor pickles a variable as Var(array)
             return np.asarray
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not an array")
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """The one use of _codecs.encode that a pickle of arrays makes; other codecs are not for files to choose."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the codec {encoding!r}")
+    return text.encode("latin1")
 
 
 def _read_pickle(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
