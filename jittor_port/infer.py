@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -141,6 +142,7 @@ def start_jittor(device: str) -> dict[str, Any]:
     except Exception as error:  # it raises whatever its compiler or loader says
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(f"Jittor cannot start: {lines[-1][:200]}; delete ~/.cache/jittor and try again") from error
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Jittor's own ends the process with nothing cleared up
     if device == "cuda" and not jt.has_cuda:
         raise InputError("--device cuda: Jittor found no CUDA compiler; set nvcc_path, or use --device cpu")
     jt.flags.use_cuda = int(bool(wanted and jt.has_cuda))

@@ -3,6 +3,10 @@
 import copy
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -15,7 +19,7 @@ from blindvsr.network import BlindVSR
 from blindvsr.stream import restore
 from blindvsr.weights import load_network, save_network
 from jittor_port.infer import main as jittor_main
-from tests.conftest import draw_video
+from tests.conftest import REPOSITORY, draw_video
 from tests.jittor_port.conftest import infer
 
 
@@ -199,6 +203,22 @@ def test_frames_of_different_sizes(jittor: None, small_file: Path, tmp_path: Pat
     assert result.returncode == 1
     assert "frame 3 is 44x32 but the first is 40x32" in message
     assert not any(path.is_dir() for path in (tmp_path / "out").iterdir())
+
+
+def test_interruption_leaves_no_half_video(jittor: None, small_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(300):
+        cv2.imwrite(str(tmp_path / "in" / f"{number:03d}.png"), np.zeros((64, 64, 3), np.uint8))
+    command = ["-m", "jittor_port.infer", "--weights", small_file, "--input", tmp_path / "in", "--output",
+               tmp_path / "out"]
+    process = subprocess.Popen([sys.executable, *map(str, command)], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not list(tmp_path.glob("out/.in.part-*/*.png")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate()
+    assert process.returncode == 130, stderr[-3000:]
+    assert "interrupted" in one_line(stderr.replace("\r", "\n"))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["inference.log"]
 
 
 def test_help_is_quick_and_needs_no_jittor() -> None:
