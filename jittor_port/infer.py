@@ -150,7 +150,7 @@ def start_jittor(device: str) -> dict[str, Any]:
     print(", ".join(f"{name} {value}" for name, value in facts.items())
           + f" (Jittor started in {time.perf_counter() - started:.1f} s)", flush=True)
     if facts["convolutions"] == "numpy":
-        print(f"oneDNN is not installed, convolutions take five times as long: pip install {environment.ONEDNN}",
+        print(f"oneDNN is not installed, convolutions take about twice as long: pip install {environment.ONEDNN}",
               file=sys.stderr, flush=True)
     return facts
 
