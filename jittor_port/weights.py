@@ -1,0 +1,225 @@
+"""Weights files as numpy arrays under the names of blindvsr. Nothing here runs code from a file."""
+
+import json
+import pickle
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from jittor_port import InputError
+
+Arrays = Mapping[str, NDArray[np.float32]]
+Rename = tuple[str, str | Callable[[re.Match[str]], str]]
+
+FORMAT = "blindvsr/1"
+WIDEST = 196  # channels of the sixth level of the published PWC-Net, from which flow_width is read off
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """The shape of the network, as the header of a weights file gives it; the defaults are the published one.
+
+    Attributes:
+        num_frames: frames of a window, odd; the middle one is restored.
+        num_features: channels of the reconstruction.
+        extract_blocks: residual blocks that each frame goes through on its own.
+        recon_blocks: residual blocks after the frames are fused.
+        scale: factor of super-resolution, 4.
+        kernel_size: side of the estimated blur kernel.
+        flow_width: channel multiplier of PWC-Net.
+    """
+
+    num_frames: int = 5
+    num_features: int = 128
+    extract_blocks: int = 3
+    recon_blocks: int = 20
+    scale: int = 4
+    kernel_size: int = 13
+    flow_width: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 3 or self.num_frames % 2 == 0 or self.scale != 4:
+            raise InputError(f"num_frames={self.num_frames}, scale={self.scale}: this port takes odd windows and x4")
+        if min(self.num_features, self.extract_blocks, self.recon_blocks, self.kernel_size, self.flow_width) <= 0:
+            raise InputError(f"{self}: every value must be above 0")
+
+
+class Weights:
+    """Hands out the arrays of a file, each once, and remembers what does not fit.
+
+    Args:
+        arrays: by name.
+    """
+
+    def __init__(self, arrays: Arrays, prefix: str = "", parent: "Weights | None" = None) -> None:
+        self._arrays = arrays
+        self._prefix = prefix
+        self._wrong: list[str] = parent._wrong if parent else []
+        self._taken: set[str] = parent._taken if parent else set()
+
+    def under(self, prefix: str) -> "Weights":
+        """The arrays whose names begin with `prefix`, without it."""
+        return Weights(self._arrays, self._prefix + prefix, self)
+
+    def take(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """The array `name`; zeros in its place, and an error from `finish`, if there is none of this shape."""
+        name = self._prefix + name
+        self._taken.add(name)
+        array = self._arrays.get(name)
+        if array is None:
+            self._wrong.append(f"missing {name}")
+        elif array.shape != shape:
+            self._wrong.append(f"{name} is {array.shape}, not {shape}")
+        else:
+            return array
+        return np.zeros(shape, np.float32)
+
+    def finish(self, source: str | Path) -> None:
+        """Checks that everything fitted and nothing is left.
+
+        Raises:
+            InputError: naming up to three arrays that are missing, unexpected or of another shape.
+        """
+        wrong = self._wrong + [f"unexpected {name}" for name in self._arrays if name not in self._taken]
+        if wrong:
+            more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+            raise InputError(f"--weights {source} belongs to another network: {', '.join(wrong[:3])}{more}; "
+                             "export it again with: blindvsr export")
+
+
+def read_weights(path: str | Path) -> tuple[Arrays, NetConfig]:
+    """Reads a weights file.
+
+    Args:
+        path: what `blindvsr export` writes (.safetensors), or the older Jittor port's pickle of numpy arrays (.pkl).
+
+    Returns:
+        The float32 arrays by our names, and the network's shape: from the header, or read off the arrays.
+
+    Raises:
+        InputError: for a file that is missing, truncated, foreign or hostile; no code in it runs.
+    """
+    path = Path(path)
+    reader = {".safetensors": _read_safetensors, ".pkl": _read_pickle}.get(path.suffix)
+    if not path.is_file():
+        raise InputError(f"--weights {path}: there is no such file")
+    if reader is None:
+        raise InputError(f"--weights {path} is neither .safetensors nor .pkl; convert it with: "
+                         f"blindvsr export --checkpoint {path} --out {path.with_suffix('.safetensors')}")
+    try:
+        content, config = reader(path)
+        arrays = {_our_name(name): np.asarray(array, np.float32) for name, array in content.items()}
+        return arrays, NetConfig(**config) if config is not None else _infer_config(arrays)
+    except InputError as error:
+        raise InputError(f"--weights {path}: {error}") from error
+    except Exception as error:  # whatever a foreign, truncated or hostile file makes the readers say
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"--weights {path} cannot be read as weights: {reason}; export it again") from error
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    with safe_open(str(path), framework="numpy") as file:
+        header = file.metadata() or {}
+        if header.get("format") != FORMAT:
+            raise InputError(f"not a file of blindvsr, its header says format={header.get('format')!r}; "
+                             "write one with: blindvsr export")
+        return {name: file.get_tensor(name) for name in file.keys()}, json.loads(header["config"])  # noqa: SIM118
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Admits numpy arrays in plain containers; every other name in the pickle is refused before it is looked up."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return getattr(np, name)
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
+            return np.core.multiarray._reconstruct  # type: ignore[attr-defined]  # its home in numpy 1
+        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes into old protocols
+            return _latin1
+        if (module, name) == ("jittor_core", "Var"):  # Jittor pickles a variable as Var(array)
+            return np.asarray
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not an array")
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """The one use of _codecs.encode that a pickle of arrays makes; other codecs are not for files to choose."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the codec {encoding!r}")
+    return text.encode("latin1")
+
+
+def _read_pickle(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    with path.open("rb") as file:
+        content = _ArraysOnly(file, encoding="latin1").load()
+    if not isinstance(content, dict):
+        raise InputError(f"a pickle of {type(content).__name__}, not of arrays by name")
+    return content, None
+
+
+def _infer_config(arrays: Arrays) -> NetConfig:
+    """The shape of the network, read off the shapes of its arrays."""
+
+    def blocks(name: str) -> int:
+        return len({key.split(".")[1] for key in arrays if key.startswith(name + ".")})
+
+    try:
+        features = arrays["extract.0.weight"].shape[0]
+        return NetConfig(
+            num_frames=arrays["fuse.weight"].shape[1] // features,
+            num_features=features,
+            extract_blocks=blocks("extract") - 1,
+            recon_blocks=blocks("trunk"),
+            kernel_size=round(arrays["kernel_net.linear.1.weight"].shape[0] ** 0.5),
+            flow_width=arrays["flow_net.extractor.5.0.weight"].shape[0] / WIDEST,
+        )
+    except KeyError as error:
+        raise InputError(f"not a whole network, it has no {error.args[0]}") from error
+
+
+# The official names in ours: the first pattern that a name starts with replaces that start.
+_NUMBER = {"One": 1, "Two": 2, "Thr": 3, "Fou": 4, "Fiv": 5, "Six": 6}
+_FLOW = "flow_net.moduleNetwork."
+_FLOW_RENAMES: list[Rename] = [
+    (r"moduleExtractor\.module(\w+)\.", lambda m: f"extractor.{_NUMBER[m[1]] - 1}."),
+    (r"module(\w+)\.moduleUpflow\.", lambda m: f"decoders.{6 - _NUMBER[m[1]]}.up_flow."),
+    (r"module(\w+)\.moduleUpfeat\.", lambda m: f"decoders.{6 - _NUMBER[m[1]]}.up_features."),
+    (r"module(\w+)\.moduleSix\.0\.", lambda m: f"decoders.{6 - _NUMBER[m[1]]}.predict."),
+    (r"moduleRefiner\.moduleMain\.", "refiner."),
+    (r"module(\w+)\.module(\w+)\.0\.", lambda m: f"decoders.{6 - _NUMBER[m[1]]}.dense.{_NUMBER[m[2]] - 1}."),
+]
+_RENAMES: list[Rename] = [
+    (r"in_conv\.0\.", "extract.0."),
+    (r"extra_feat\.(\d+)\.", lambda m: f"extract.{int(m[1]) + 1}."),
+    (r"fusion_conv\.0\.", "fuse."),
+    (r"recons_net\.", "trunk."),
+    (r"upsample_layers\.", "tail."),
+    (r"out_conv\.(\d)\.", lambda m: f"tail.{int(m[1]) + 4}."),
+    (r"kernel_net\.in_conv\.", "kernel_net.features.0."),
+    (r"kernel_net\.body1\.(\d)\.body\.3\.conv_du\.(\d)\.",
+     lambda m: f"kernel_net.features.{int(m[1]) + 1}.attention.{int(m[2]) + 1}."),
+    (r"kernel_net\.body1\.(\d)\.body\.", lambda m: f"kernel_net.features.{int(m[1]) + 1}.convs."),
+    (r"kernel_net\.body2\.(\d)\.body\.3\.conv_du\.(\d)\.",
+     lambda m: f"kernel_net.kernel_map.{m[1]}.attention.{int(m[2]) + 1}."),
+    (r"kernel_net\.body2\.(\d)\.body\.", r"kernel_net.kernel_map.\1.convs."),
+    (r"kernel_net\.body2\.", "kernel_net.kernel_map."),
+    (r"kernel_net\.fc_net\.", "kernel_net.linear."),
+]
+
+
+def _our_name(name: str) -> str:
+    name = name.removeprefix("module.")  # DataParallel
+    prefix, table = ("flow_net.", _FLOW_RENAMES) if name.startswith(_FLOW) else ("", _RENAMES)
+    name = name.removeprefix(_FLOW)
+    for pattern, new in table:
+        if re.match(pattern, name):
+            return prefix + re.sub(pattern, new, name, count=1)
+    return prefix + name
