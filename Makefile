@@ -1,5 +1,8 @@
 PYTHON ?= python3
 VENV ?= .venv
+# Jittor runs on Linux, and with Python up to 3.12
+EXTRAS ?= $(shell $(PYTHON) -c "import sys; \
+	print('dev,jittor' if sys.platform == 'linux' and sys.version_info < (3, 13) else 'dev')")
 
 # as the command does for itself: see cli.py
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -17,5 +20,5 @@ test: $(VENV)/installed
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(VENV)/bin/python -m pip install --quiet --editable '.[dev]'
+	$(VENV)/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	touch $@
