@@ -96,7 +96,7 @@ def draw(kernels: NDArray[np.float32], indices: list[int]) -> NDArray[np.uint8]:
     for place in chosen:
         grey = np.clip(kernels[place] / kernels[chosen].max(), 0, 1) * 255
         tile = cv2.resize(grey.astype(np.uint8), None, fx=10, fy=10, interpolation=cv2.INTER_NEAREST)
-        tile = cv2.copyMakeBorder(tile, 4, 24, 4, 4, cv2.BORDER_CONSTANT, value=64)
-        cv2.putText(tile, str(indices[place]), (6, tile.shape[0] - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, 255, 1)
+        tile = cv2.copyMakeBorder(tile, 4, 24, 4, 4, cv2.BORDER_CONSTANT, value=(64,))
+        cv2.putText(tile, str(indices[place]), (6, tile.shape[0] - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255,), 1)
         tiles.append(tile)
     return np.hstack(tiles).astype(np.uint8, copy=False)

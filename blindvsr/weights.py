@@ -1,6 +1,5 @@
 """Reading every known checkpoint layout, and writing ours. Nothing here runs code from a file."""
 
-import codecs
 import json
 import pickle
 import re
@@ -86,10 +85,17 @@ class _ArraysOnly(pickle.Unpickler):
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in ("_reconstruct", "scalar"):
             return super().find_class(module, name)  # numpy's own, under its old or new path
         if (module, name) == ("_codecs", "encode"):  # how protocol 2 writes bytes
-            return codecs.encode
+            return _latin1
         if (module, name) == ("jittor_core", "Var"):  # jittor pickles a variable as Var(array)
             return np.asarray
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not an array")
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """The one codec that a pickle of arrays asks for; others are not for a file to choose."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the codec {encoding!r}")
+    return text.encode("latin1")
 
 
 def _read_safetensors(path: Path) -> tuple[Any, Any]:
