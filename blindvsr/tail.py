@@ -6,6 +6,8 @@ outermost ring: there the convolutions in between see their own zero padding. So
 edges, the interior) and one shuffle give exactly what the tail gives, everywhere.
 """
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -51,26 +53,25 @@ def collapse(tail: nn.Sequential) -> CollapsedTail:
     Takes half a second for the full network on two cores: a tenth of what the tail itself needs for a small frame.
 
     Args:
-        tail: `BlindVSR.tail`. The composition is in its own precision, never in one below float32: neither autocast
-            nor TF32 reaches it.
+        tail: `BlindVSR.tail`. The composition is in float32 at least, whatever autocast says, and in float64 on CUDA,
+            whose float32 convolutions may be rounded to TF32.
     """
-    first = tail[0]
-    assert isinstance(first, nn.Conv2d)
+    own = next(tail.parameters())
+    dtype = torch.float64 if own.is_cuda else torch.promote_types(own.dtype, torch.float32)
     side = SCALE * PLACES
-    device, dtype = first.weight.device, torch.promote_types(first.weight.dtype, torch.float32)
-    exact = torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)
-    with torch.no_grad(), torch.autocast(device.type, enabled=False), exact:
+    with torch.no_grad(), torch.autocast(own.device.type, enabled=False):
+        exact = copy.deepcopy(tail).to(dtype)
         # A 3x3 image holds all nine places. One row per output value: its weights on whatever comes before, from the
         # last convolution back to the first. Crops at the image's edge are the tail's zero padding.
-        rows = torch.eye(3 * side**2, dtype=dtype, device=device).view(-1, 3, side, side)
-        for layer in reversed(tail):
+        rows = torch.eye(3 * side**2, dtype=dtype, device=own.device).view(-1, 3, side, side)
+        for number, layer in reversed(list(enumerate(exact))):
             if isinstance(layer, nn.Conv2d):
                 # the first convolution sees what lies around the image: that is the one row more on every side
-                rows = F.conv_transpose2d(rows, layer.weight.to(dtype), padding=0 if layer is first else 1)
+                rows = F.conv_transpose2d(rows, layer.weight, padding=1 if number else 0)
             elif isinstance(layer, nn.PixelShuffle):
                 rows = F.pixel_unshuffle(rows, layer.upscale_factor)
-        constant = tail(first.weight.new_zeros(1, first.in_channels, PLACES, PLACES)).flatten()
-        return CollapsedTail(_by_place(rows).to(first.weight.dtype), _by_place(constant))
+        constant = exact(rows.new_zeros(1, rows.shape[1], PLACES, PLACES)).flatten()
+        return CollapsedTail(_by_place(rows).to(own.dtype), _by_place(constant).to(own.dtype))
 
 
 def _by_place(values: Tensor) -> Tensor:
