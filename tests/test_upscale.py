@@ -328,6 +328,8 @@ def test_interrupted(tmp_path: Path, weights: Path, output: str, signalled: sign
     process = subprocess.Popen(
         [sys.executable, "-m", "blindvsr", "upscale", source, tmp_path / output, "--weights", weights],
         stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1],
+        # a shell's background jobs ignore Ctrl-C, and so do their children unless told otherwise
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     said = ""
