@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from blindvsr.frames import Frame
 from blindvsr.network import BlindVSR
-from blindvsr.stream import Frame, restore_float, to_frame
+from blindvsr.stream import restore_float, to_frame
 from blindvsr.weights import load_network
 
 PLAIN = "plain"

@@ -9,11 +9,11 @@ from typing import TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from blindvsr import InputError
 from blindvsr.flow import Pyramid
+from blindvsr.frames import Frame
 from blindvsr.network import COVERED, BlindVSR
 from blindvsr.ops import coverage, positions, sample
 from blindvsr.tail import collapse
@@ -21,7 +21,6 @@ from blindvsr.tiling import SMALLEST_TILE, Plan, boxes, make_plan, memory_budget
 
 T = TypeVar("T")
 Module = TypeVar("Module", bound=nn.Module)
-Frame = NDArray[np.uint8]
 DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 
 

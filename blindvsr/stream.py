@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from blindvsr import InputError
+from blindvsr.frames import Frame
 from blindvsr.network import SMALLEST, BlindVSR
-from blindvsr.restorer import Frame, Restorer
+from blindvsr.restorer import Restorer
 
 T = TypeVar("T")
 

@@ -14,7 +14,6 @@ from jittor_port.ops import resize, warp
 from jittor_port.tail import SCALE, CollapsedTail
 from jittor_port.weights import Arrays, NetConfig, Weights, read_weights
 
-Frame = NDArray[np.uint8]
 
 SMALLEST = 16  # the least height and width of a frame
 INSIDE = 0.999  # features that are sampled with less of them inside the frame count as zero

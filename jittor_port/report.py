@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 from jittor_port import InputError
-from jittor_port.frames import Video
+from jittor_port.frames import Frame, Video
 
-Frame = NDArray[np.uint8]
 
 SCALE = 4
 CROP = 4  # pixels left out along every border

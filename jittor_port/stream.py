@@ -11,9 +11,9 @@ import jittor as jt
 import numpy as np
 from numpy.typing import NDArray
 
+from jittor_port.frames import Frame
 from jittor_port.network import BlindVSR, Encoded
 
-Frame = NDArray[np.uint8]
 Item = TypeVar("Item")
 
 STEPS = ("pre", "network", "post")

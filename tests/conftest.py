@@ -14,12 +14,13 @@ from PIL import Image
 
 from blindvsr.cli import main
 from blindvsr.frames import Frame
-from blindvsr.network import BlindVSR
+from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.video import read_video
 from blindvsr.weights import load_network
 
 REPOSITORY = Path(__file__).parents[1]
 FIXTURES = Path(__file__).parent / "fixtures"
+SMALL = NetConfig(num_features=8, extract_blocks=1, recon_blocks=2, flow_width=0.1)
 
 # gains that keep activations and flows of a random network in the range of a trained one; first match wins
 GAINS = [
@@ -115,3 +116,13 @@ def run_fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert len(lines) == 1
     return lines[0]
+
+
+def moving_network() -> BlindVSR:
+    """Small, but its flow is not zero: the last layers of an untrained flow network are."""
+    torch.manual_seed(0)
+    net = BlindVSR(SMALL)
+    for module in (*(decoder.predict for decoder in net.flow_net.decoders), net.flow_net.refiner[-1]):
+        torch.nn.init.normal_(module.weight, std=0.1)
+        torch.nn.init.normal_(module.bias, std=0.05)
+    return net.eval()

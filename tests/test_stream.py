@@ -7,24 +7,17 @@ import torch
 from torch import Tensor
 
 from blindvsr import InputError, restorer, tiling
-from blindvsr.network import BlindVSR, NetConfig
+from blindvsr.frames import Frame
+from blindvsr.network import BlindVSR
 from blindvsr.restorer import Encoded, Restorer, resolve_precision
-from blindvsr.stream import Frame, restore, restore_float
+from blindvsr.stream import restore, restore_float
 from blindvsr.tiling import Plan
-from tests.conftest import load_fixture
-
-SMALL = NetConfig(num_features=8, extract_blocks=1, recon_blocks=2, flow_width=0.1)
+from tests.conftest import load_fixture, moving_network
 
 
 @pytest.fixture
 def net() -> BlindVSR:
-    """Small, but its flow is not zero: the last layers of an untrained flow network are."""
-    torch.manual_seed(0)
-    net = BlindVSR(SMALL)
-    for module in (*(decoder.predict for decoder in net.flow_net.decoders), net.flow_net.refiner[-1]):
-        torch.nn.init.normal_(module.weight, std=0.1)
-        torch.nn.init.normal_(module.bias, std=0.05)
-    return net
+    return moving_network()
 
 
 def video(count: int, height: int = 17, width: int = 23) -> list[Frame]:

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from blindvsr.cli import main
-from blindvsr.network import BlindVSR, NetConfig
+from blindvsr.network import BlindVSR
 from blindvsr.weights import save_network
 from jittor_port import InputError, environment
-from tests.conftest import FIXTURES, REPOSITORY
+from tests.conftest import FIXTURES, REPOSITORY, moving_network
 
-SMALL = NetConfig(num_features=8, extract_blocks=1, recon_blocks=2, flow_width=0.1)
 BLOCKED = """
 import runpy, sys
 sys.modules.update(torch=None, blindvsr=None)
@@ -52,13 +50,7 @@ def exported(official_file: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def small_net() -> BlindVSR:
-    """Small, but its flow is not zero: the last layers of an untrained flow network are."""
-    torch.manual_seed(0)
-    net = BlindVSR(SMALL)
-    for module in (*(decoder.predict for decoder in net.flow_net.decoders), net.flow_net.refiner[-1]):
-        torch.nn.init.normal_(module.weight, std=0.1)
-        torch.nn.init.normal_(module.bias, std=0.05)
-    return net.eval()
+    return moving_network()
 
 
 @pytest.fixture(scope="session")

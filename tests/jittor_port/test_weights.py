@@ -13,7 +13,7 @@ import torch
 
 from jittor_port import InputError
 from jittor_port.weights import NetConfig, Weights, read_weights
-from tests.jittor_port.conftest import SMALL
+from tests.conftest import SMALL
 
 
 def check_is_official(path: Path, exported: Path) -> None:
