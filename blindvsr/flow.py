@@ -36,6 +36,17 @@ def _float32(tensor: Tensor) -> torch.autocast:
     return torch.autocast(tensor.device.type, enabled=False)
 
 
+def _resized(size: tuple[int, ...]) -> list[int]:
+    """The multiples of 64 to which frames of `size` (H, W) are resized."""
+    return [math.ceil(side / COARSEST) * COARSEST for side in size]
+
+
+def _unit(flow: Tensor, size: tuple[int, int]) -> Tensor:
+    """The decoders' unit, 20 pixels of the resized frames, in pixels of frames of `size`: (2, 1, 1), x and y."""
+    height, width = (FLOW_UNIT * side / resized for side, resized in zip(size, _resized(size), strict=True))
+    return flow.new_tensor((width, height))[:, None, None]
+
+
 class Decoder(nn.Module):
     """Estimates the flow at one level of the pyramid from the flow and the features of the level above."""
 
@@ -94,6 +105,10 @@ class PWCNet(nn.Module):
             layers += [_conv(inputs, outputs, dilation=dilation), _leaky()]
         last = _conv(refiner[-1], 2)
         self.refiner = nn.Sequential(*layers, last)
+        for module in self.modules():  # torch's default shrinks the signal from layer to layer
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, 0.1)
+                nn.init.constant_(module.bias, 0)  # type: ignore[arg-type]
         # an untrained network says that nothing moves: training from nothing starts with frames left in place
         for predict in (*(decoder.predict for decoder in decoders), last):
             for parameter in predict.parameters():
@@ -105,33 +120,40 @@ class PWCNet(nn.Module):
         Args:
             frames: (N, 3, H, W), RGB in [0, 1]. They are resized, not padded, to multiples of 64 (official behaviour).
         """
-        size = [math.ceil(side / COARSEST) * COARSEST for side in frames.shape[-2:]]
         levels = []
         with _float32(frames):
             frames = frames.to(next(self.parameters()).dtype)
-            features = F.interpolate(frames, size, mode="bilinear", align_corners=False)
+            features = F.interpolate(frames, _resized(frames.shape[-2:]), mode="bilinear", align_corners=False)
             for stage in self.extractor:
                 features = stage(features)
                 levels.append(features)
         return levels
 
-    def decode(self, first: Pyramid, second: Pyramid) -> Tensor:
-        """The network's own output: (N, 2, H64 / 4, W64 / 4), in units of 20 pixels of the resized frames."""
+    def flows(self, first: Pyramid, second: Pyramid) -> list[Tensor]:
+        """What the decoders of levels 6 to 2 say, the last one refined: (N, 2, H64 / 2^level, W64 / 2^level) each, in
+        units of 20 pixels of the resized frames."""
+        flows = []
         above: tuple[Tensor, Tensor] | None = None
-        for level, decoder in zip(LEVELS, self.decoders, strict=True):
-            above = decoder(first[level - 1], second[level - 1], above)
-        assert above is not None
-        flow, features = above
-        return flow + self.refiner(features)
+        with _float32(first[0]):
+            for level, decoder in zip(LEVELS, self.decoders, strict=True):
+                above = decoder(first[level - 1], second[level - 1], above)
+                flows.append(above[0])
+            assert above is not None
+            flows[-1] = flows[-1] + self.refiner(above[1])
+        return flows
+
+    def to_pixels(self, flow: Tensor, size: tuple[int, int]) -> Tensor:
+        """The finest of `flows` in pixels of frames of `size` (H, W): (N, 2, H, W)."""
+        return F.interpolate(flow, size, mode="bilinear", align_corners=False) * _unit(flow, size)
+
+    def to_level(self, flow: Tensor, like: Tensor) -> Tensor:
+        """Flow in pixels (N, 2, H, W) in the units and at the size of `like`, one of `flows`: its means."""
+        size = (flow.shape[-2], flow.shape[-1])
+        return F.adaptive_avg_pool2d(flow, (like.shape[-2], like.shape[-1])) / _unit(flow, size)
 
     def between(self, first: Pyramid, second: Pyramid, size: tuple[int, int]) -> Tensor:
         """Flow in pixels of frames of `size` (H, W), from the pyramids of the two frames: (N, 2, H, W)."""
-        with _float32(first[0]):
-            flow = self.decode(first, second)
-        height, width = size
-        resized = [4 * side for side in flow.shape[-2:]]
-        scale = flow.new_tensor((width / resized[1], height / resized[0]))[:, None, None]
-        return F.interpolate(flow, size, mode="bilinear", align_corners=False) * FLOW_UNIT * scale
+        return self.to_pixels(self.flows(first, second)[-1], size)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """(B, 3, H, W) twice, RGB in [0, 1] -> (B, 2, H, W): first[y, x] is found in second at (x + dx, y + dy)."""

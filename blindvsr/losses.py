@@ -1,4 +1,4 @@
-"""The self-supervised objective (paper, section 3.4; weights as in the official code)."""
+"""The self-supervised objective (paper, section 3.4; weights as in the official code), and a supervised one."""
 
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from blindvsr.tail import collapse
 
 BOUNDARY_WEIGHT, SPARSE_WEIGHT, CENTRE_WEIGHT = 0.5, 0.04, 1.0
 BOUNDARY_SCALE = 30.0
+CHARBONNIER = 1e-3  # under this difference the distance is quadratic
 
 
 @dataclass(frozen=True)
@@ -110,3 +111,24 @@ def self_supervised(net: BlindVSR, clip: Tensor) -> dict[str, Tensor]:
         boundary, sparse, centre: priors on the kernel, see `kernel_terms`.
     """
     return terms(rollout(net, clip))
+
+
+def supervised(net: BlindVSR, clip: Tensor, truth: Tensor, kernel: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """The objective for footage whose high-resolution frames and blur are known.
+
+    Args:
+        net: the network.
+        clip: (B, 5, 3, H, W), RGB in [0, 1].
+        truth: (B, 3, 4H, 4W), the middle frame before it was blurred.
+        kernel: (B, 1, 13, 13), what blurred it.
+
+    Returns:
+        Scalar terms, whose sum is the loss, and the restored frame (B, 3, 4H, 4W):
+        restored: Charbonnier distance (Lai et al., CVPR 2017), a smooth L1, of the restored frame to the truth.
+        kernel: L1 distance of the kernels, the sum over a kernel; trains the kernel estimator alone.
+    """
+    restored = net(clip, tail=collapse(net.tail, differentiable=True))
+    return {
+        "restored": ((restored - truth).square() + CHARBONNIER**2).sqrt().mean(),
+        "kernel": (net.estimate_kernel(clip) - kernel).abs().sum((1, 2, 3)).mean(),
+    }, restored

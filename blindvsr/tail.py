@@ -6,8 +6,6 @@ outermost ring: there the convolutions in between see their own zero padding. So
 edges, the interior) and one shuffle give exactly what the tail gives, everywhere.
 """
 
-import copy
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,15 +24,14 @@ class CollapsedTail(nn.Module):
         bias: (3, 3, 48).
     """
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
-        convs = []
-        for kernel, constant in zip(weight.flatten(0, 1), bias.flatten(0, 1), strict=True):
-            conv = nn.Conv2d(kernel.shape[1], kernel.shape[0], FIELD, device="meta")
-            conv.weight = nn.Parameter(kernel.clone(), requires_grad=False)
-            conv.bias = nn.Parameter(constant.clone(), requires_grad=False)
-            convs.append(conv)
-        self.convs = nn.ModuleList(convs)
+        # buffers, so that gradients can pass through to what they were composed of
+        self.register_buffer("weight", weight.flatten(0, 2))
+        self.register_buffer("bias", bias.flatten())
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W), H and W at least 3 -> (B, 3, 4H, 4W), what the tail would return."""
@@ -42,12 +39,13 @@ class CollapsedTail(nn.Module):
         height, width = padded.shape[-2:]
         rows = (slice(0, FIELD), slice(0, height), slice(height - FIELD, height))
         columns = (slice(0, FIELD), slice(0, width), slice(width - FIELD, width))
-        convs = iter(self.convs)
-        blocks = [torch.cat([next(convs)(padded[..., row, column]) for column in columns], -1) for row in rows]
+        convs = iter(zip(self.weight.chunk(PLACES**2), self.bias.chunk(PLACES**2), strict=True))
+        blocks = [torch.cat([F.conv2d(padded[..., row, column], *next(convs)) for column in columns], -1)
+                  for row in rows]
         return F.pixel_shuffle(torch.cat(blocks, -2), SCALE)
 
 
-def collapse(tail: nn.Sequential) -> CollapsedTail:
+def collapse(tail: nn.Sequential, differentiable: bool = False) -> CollapsedTail:
     """Composes the tail of a network into a `CollapsedTail`, which does not follow later changes of the weights.
 
     Takes half a second for the full network on two cores: a tenth of what the tail itself needs for a small frame.
@@ -55,23 +53,28 @@ def collapse(tail: nn.Sequential) -> CollapsedTail:
     Args:
         tail: `BlindVSR.tail`. The composition is in float32 at least, whatever autocast says, and in float64 on CUDA,
             whose float32 convolutions may be rounded to TF32.
+        differentiable: gradients of the collapsed tail reach the weights of the tail.
     """
     own = next(tail.parameters())
     dtype = torch.float64 if own.is_cuda else torch.promote_types(own.dtype, torch.float32)
     side = SCALE * PLACES
-    with torch.no_grad(), torch.autocast(own.device.type, enabled=False):
-        exact = copy.deepcopy(tail).to(dtype)
+    with torch.set_grad_enabled(differentiable), torch.autocast(own.device.type, enabled=False):
         # A 3x3 image holds all nine places. One row per output value: its weights on whatever comes before, from the
         # last convolution back to the first. Crops at the image's edge are the tail's zero padding.
         rows = torch.eye(3 * side**2, dtype=dtype, device=own.device).view(-1, 3, side, side)
-        for number, layer in reversed(list(enumerate(exact))):
+        for number, layer in reversed(list(enumerate(tail))):
             if isinstance(layer, nn.Conv2d):
                 # the first convolution sees what lies around the image: that is the one row more on every side
-                rows = F.conv_transpose2d(rows, layer.weight, padding=1 if number else 0)
+                rows = F.conv_transpose2d(rows, layer.weight.to(dtype), padding=1 if number else 0)
             elif isinstance(layer, nn.PixelShuffle):
                 rows = F.pixel_unshuffle(rows, layer.upscale_factor)
-        constant = exact(rows.new_zeros(1, rows.shape[1], PLACES, PLACES)).flatten()
-        return CollapsedTail(_by_place(rows).to(own.dtype), _by_place(constant).to(own.dtype))
+        constant = own.new_zeros(1, own.shape[1], PLACES, PLACES, dtype=dtype)
+        for layer in tail:
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+                constant = F.conv2d(constant, layer.weight.to(dtype), layer.bias.to(dtype), padding=1)
+            else:
+                constant = layer(constant)
+        return CollapsedTail(_by_place(rows).to(own.dtype), _by_place(constant.flatten()).to(own.dtype))
 
 
 def _by_place(values: Tensor) -> Tensor:

@@ -32,10 +32,11 @@ def test_the_borders_are_what_makes_it_nine_convolutions() -> None:
     """The interior's convolution alone is wrong in the outermost ring of four output pixels, and right inside it."""
     tail = network(6).tail.double()
     collapsed = collapse(tail)
-    interior = collapsed.convs[4]
+    weight, bias = collapsed.weight.chunk(9)[4], collapsed.bias.chunk(9)[4]
     x = torch.randn(1, 6, 16, 16, dtype=torch.float64)
     padded = torch.nn.functional.pad(x, (2, 2, 2, 2))
-    error = (torch.nn.functional.pixel_shuffle(interior(padded), 4) - tail(x)).abs().amax((0, 1))
+    inside = torch.nn.functional.conv2d(padded, weight, bias)
+    error = (torch.nn.functional.pixel_shuffle(inside, 4) - tail(x)).abs().amax((0, 1))
     assert error[4:-4, 4:-4].max() < 1e-14
     for ring in (error[:4], error[-4:], error[:, :4], error[:, -4:]):
         assert ring.max() > 1e-4
@@ -61,4 +62,15 @@ def test_it_is_a_copy_in_the_tails_own_precision() -> None:
     assert torch.equal(collapsed(x), expected)
     assert expected.dtype == torch.float32
     tail.load_state_dict(before)
-    assert all(not parameter.requires_grad for parameter in collapsed.parameters())
+    assert not any(buffer.requires_grad for buffer in collapsed.buffers())
+
+
+def test_gradients_pass_through() -> None:
+    """Trained through the collapsed tail, the weights get the gradients that they get from the tail itself."""
+    tail = network(6).tail.double()
+    x = torch.randn(2, 6, 7, 9, dtype=torch.float64, requires_grad=True)
+    wanted, got = (
+        torch.autograd.grad((made(x).sin()).sum(), [x, *tail.parameters()])
+        for made in (tail, collapse(tail, differentiable=True))
+    )
+    torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-12)

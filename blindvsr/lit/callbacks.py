@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import BasePredictionWriter, Callback
 from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
 from torchvision.utils import flow_to_image
 from tqdm import tqdm
 
@@ -20,6 +21,7 @@ from blindvsr.files import replacing
 from blindvsr.frames import Frame, write_image
 from blindvsr.lit.footage import ValidationClip
 from blindvsr.lit.task import BlindVSRTask, to_clip
+from blindvsr.network import BlindVSR
 
 KERNEL_ZOOM = 16
 
@@ -54,41 +56,60 @@ def kernel_picture(kernels: Sequence[NDArray[np.float64]]) -> Frame:
 
 class Pictures(Callback):
     """After each validation, for the first clip's middle frame: the input, bicubic (aligned), restored, the truth,
-    the estimated kernel (left) beside the true one, and the flow to the next frame in colour."""
+    the estimated kernel (left) beside the true one, and the flow to the next frame in colour. For the first pair with
+    known motion: both frames, the true flow and the estimated one."""
 
     def __init__(self) -> None:
-        self.clip: ValidationClip | None = None
+        self.batch: Any = None
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         if batch_idx == 0:
-            self.clip = batch
+            self.batch = batch
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         logger = trainer.logger
-        if self.clip is None or not isinstance(logger, TensorBoardLogger) or not isinstance(pl_module, BlindVSRTask):
+        if not isinstance(logger, TensorBoardLogger) or not isinstance(pl_module, BlindVSRTask):
             return
-        middle = len(self.clip.low) // 2
-        window = self.clip.low[middle - WINDOW // 2 : middle + WINDOW // 2 + 1]
-        clip = to_clip(window, pl_module.device)
-        restored = pl_module.net(clip)[0].float().clamp(0, 1)
-        flow = pl_module.net.flow(clip[:, WINDOW // 2], clip[:, WINDOW // 2 + 1])
-        kernel = pl_module.net.estimate_kernel(clip)[0, 0].double().cpu().numpy()
-        kernels = [kernel] if self.clip.kernel is None else [kernel, self.clip.kernel]
-        pictures: dict[str, Any] = {
-            "1_input": window[WINDOW // 2],
-            "2_bicubic": bicubic_up(window[WINDOW // 2]),
-            "3_restored": (restored * 255).round().byte().permute(1, 2, 0).cpu().numpy(),
-            "5_kernel_estimated_true": kernel_picture(kernels),
-            "6_flow": flow_to_image(flow)[0].permute(1, 2, 0).cpu().numpy(),
-        }
-        if self.clip.truth is not None:
-            pictures["4_truth"] = self.clip.truth[middle]
-        for name, picture in pictures.items():
+        drawn = motion_pictures if isinstance(self.batch, dict) else clip_pictures
+        for name, picture in drawn(pl_module.net, self.batch).items() if self.batch is not None else ():
             logger.experiment.add_image(f"pictures/{name}", picture, trainer.global_step, dataformats="HWC")
+
+
+def _image(values: Tensor) -> Frame:
+    """(3, H, W) in [0, 1] -> uint8 (H, W, 3)."""
+    return (values.float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def clip_pictures(net: BlindVSR, clip: ValidationClip) -> dict[str, Frame]:
+    """What the network makes of the middle of a clip."""
+    middle = len(clip.low) // 2
+    window = clip.low[middle - WINDOW // 2 : middle + WINDOW // 2 + 1]
+    frames = to_clip(window, next(net.parameters()).device)
+    flow = net.flow(frames[:, WINDOW // 2], frames[:, WINDOW // 2 + 1])
+    kernel = net.estimate_kernel(frames)[0, 0].double().cpu().numpy()
+    kernels = [kernel] if clip.kernel is None else [kernel, clip.kernel]
+    pictures = {
+        "1_input": window[WINDOW // 2],
+        "2_bicubic": bicubic_up(window[WINDOW // 2]),
+        "3_restored": _image(net(frames)[0]),
+        "5_kernel_estimated_true": kernel_picture(kernels),
+        "6_flow": flow_to_image(flow)[0].permute(1, 2, 0).cpu().numpy(),
+    }
+    return pictures if clip.truth is None else {**pictures, "4_truth": clip.truth[middle]}
+
+
+def motion_pictures(net: BlindVSR, pairs: dict[str, Tensor]) -> dict[str, Frame]:
+    """What the flow network makes of the first pair; both flows in one scale of colours."""
+    first, second, truth = (pairs[name][:1] for name in ("first", "second", "flow"))
+    flows = flow_to_image(torch.cat((truth, net.flow(first, second)), -1))[0]
+    return {
+        "1_first": _image(first[0]), "2_second": _image(second[0]),
+        "3_flow_true_estimated": flows.permute(1, 2, 0).cpu().numpy(),
+    }
 
 
 class FramesWriter(BasePredictionWriter):

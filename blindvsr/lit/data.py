@@ -56,12 +56,13 @@ class BlindVSRData(pl.LightningDataModule):
         test_root: <root>/{HR,LR_blurdown_x4}/<video>/<frame>.png, as `blindvsr degrade` writes it.
         predict_root: LR videos: folders of frames, video files, or a test set.
         kind: kernels that blur the footage during training: gaussian (sigma 0.4 to 2.0), realistic, or none for
-            footage that is itself the low-resolution input and has no ground truth.
-        patch: side of the training crop, LR pixels.
+            footage that is itself the low-resolution input and has no ground truth. "motion" trains the flow network
+            alone, on pairs of frames with known motion.
+        patch: side of the training crop, or of the pair of frames, LR pixels.
         batch_size: clips of a batch, per device.
         frames_per_video: training uses only the first so many of each video.
         batches_per_epoch: an epoch repeats the footage until it has at least so many batches.
-        val_frames: frames of each validation video.
+        val_frames: frames of each validation video; batches of pairs where kind is motion.
         num_workers: processes that read and crop.
         cache: folder for decoded frames (disk: N x H x W x 3 bytes per video); training reads from it ever after.
         seed: of crops, turns and kernels.
@@ -121,15 +122,11 @@ class BlindVSRData(pl.LightningDataModule):
         return self.train_videos
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches {"frames": uint8 (B, 5, S, S, 3), "kernel": float32 (B, 1, 13, 13)}; the device degrades them."""
+        """Batches {"frames": uint8 (B, 5, S, S, 3), "kernel": float32 (B, 1, 13, 13)}; the device degrades them. Pairs
+        with known motion if kind is motion."""
         if not self.train_videos:
             raise InputError("data.train_root is missing: give --data.train_root DIR")
-        side = self.patch if self.kind == "none" else self.patch * SCALE
-        data = TrainingPatches(
-            self.train_videos, side=side, frames_per_video=self.frames_per_video, kind=self.kind, seed=self.seed,
-            cache=self.cache,
-        )
-        self._check_sides(data, side)
+        data = self._patches(self.train_videos)
         devices, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         length = max(len(data), self.batches_per_epoch * self.batch_size * devices)
         return DataLoader(
@@ -138,8 +135,17 @@ class BlindVSRData(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
+    def _patches(self, videos: list[Video]) -> TrainingPatches:
+        side = self.patch if self.kind in ("none", "motion") else self.patch * SCALE
+        data = TrainingPatches(
+            videos, side=side, frames_per_video=self.frames_per_video, kind=self.kind, seed=self.seed,
+            cache=self.cache,
+        )
+        self._check_sides(data, side)
+        return data
+
     def _check_sides(self, data: TrainingPatches, side: int) -> None:
-        for video, frames in zip(self.train_videos, data.videos, strict=True):
+        for video, frames in zip(data.sources, data.videos, strict=True):
             first = frames[0]
             height, width = (read_image(first) if isinstance(first, Path) else first).shape[:2]
             if min(height, width) < side:
@@ -169,7 +175,10 @@ class BlindVSRData(pl.LightningDataModule):
         return DataLoader(data, batch_size=1, collate_fn=_only, num_workers=0)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """One ValidationClip per step."""
+        """One ValidationClip per step; if kind is motion, the same `val_frames` batches of pairs in every epoch."""
+        if self.kind == "motion":
+            epoch = [(0, index) for index in range(self.val_frames * self.batch_size)]
+            return DataLoader(self._patches(self.val_videos), self.batch_size, sampler=epoch)
         clips = ValidationClips(
             self.val_videos, start=self.val_start, frames=self.val_frames, kind=self.kind, seed=self.seed
         )

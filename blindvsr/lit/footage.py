@@ -17,10 +17,11 @@ from blindvsr import InputError
 from blindvsr.datasets import WINDOW, Video, decoded
 from blindvsr.degrade import TEST_SIGMA, crop_to_scale, degrade_frame, draw_kernel
 from blindvsr.frames import Frame, read_image
+from blindvsr.motion import moving_pair
 
 LEAST_TEXTURE = 7.0  # mean Sobel response under which a patch is drawn again (official)
 DRAWS = 5
-Kind = Literal["gaussian", "realistic", "none"]
+Kind = Literal["gaussian", "realistic", "none", "motion"]
 
 
 def texture(patch: Frame) -> float:
@@ -39,7 +40,8 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         videos: the footage.
         side: of the crop, pixels of the footage.
         frames_per_video: only the first so many.
-        kind: of the kernels; "none" for footage that is itself the low-resolution input.
+        kind: of the kernels; "none" for footage that is itself the low-resolution input; "motion" for pairs of frames
+            with known motion instead of clips.
         seed: of all draws.
         cache: folder for decoded frames; every video is decoded once and then read as it is needed. Video files need
             it.
@@ -52,6 +54,7 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         self, videos: Sequence[Video], *, side: int, frames_per_video: int, kind: Kind, seed: int, cache: Path | None
     ) -> None:
         self.side, self.kind, self.seed = side, kind, seed
+        self.sources = videos
         self.videos: list[Sequence[Path] | NDArray[np.uint8]] = [
             decoded(video, cache, frames_per_video) if cache else video.files[:frames_per_video] for video in videos
         ]
@@ -63,15 +66,24 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         return len(self.windows)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
-        """(epoch, index) -> {"frames": uint8 (5, side, side, 3), "kernel": float32 (1, 13, 13) unless kind is none}."""
+        """(epoch, index) -> {"frames": uint8 (5, side, side, 3), "kernel": float32 (1, 13, 13) unless kind is none}; or
+        what `motion.moving_pair` makes."""
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
         video, start = self.windows[index % len(self.windows)]
+        if self.kind == "motion":
+            other, at = self.windows[rng.integers(len(self.windows))]
+            pair = moving_pair(self._frame(video, start), self._frame(other, at), self.side, rng)
+            return {name: torch.from_numpy(array) for name, array in pair.items()}
         patch = self._augmented(self._crop(self._window(video, start), rng), rng)
         item = {"frames": torch.from_numpy(np.ascontiguousarray(patch))}
         if self.kind != "none":
             item["kernel"] = torch.from_numpy(draw_kernel(self.kind, rng)[None]).float()
         return item
+
+    def _frame(self, video: int, number: int) -> Frame:
+        frame = self.videos[video][number]
+        return read_image(frame) if isinstance(frame, Path) else frame
 
     def _window(self, video: int, start: int) -> NDArray[np.uint8]:
         frames = self.videos[video][start : start + WINDOW]

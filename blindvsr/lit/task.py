@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -16,8 +16,9 @@ from blindvsr import InputError
 from blindvsr.datasets import WINDOW, Video
 from blindvsr.frames import Frame
 from blindvsr.lit.footage import ValidationClip
-from blindvsr.losses import Rollout, rollout, terms
+from blindvsr.losses import Rollout, rollout, supervised, terms
 from blindvsr.metrics import Scores, Summary, crop_to, scored_frames, summarise, table, write_summary
+from blindvsr.motion import end_point_error, flow_terms, normalise_features
 from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.stream import restore
 from blindvsr.weights import LIGHTNING_PREFIX, check_state_dict, load_flow, load_network
@@ -28,13 +29,19 @@ def _psnr(first: Tensor, second: Tensor) -> Tensor:
     return -10 * torch.log10(F.mse_loss(first.float(), second.float()).clamp(min=1e-10))
 
 
+def _length(batch: dict[str, Tensor]) -> int:
+    return len(next(iter(batch.values())))
+
+
 def to_clip(frames: np.ndarray, device: torch.device) -> Tensor:
     """uint8 (N, H, W, 3) -> (1, N, 3, H, W) in [0, 1]."""
     return torch.from_numpy(frames).to(device).permute(0, 3, 1, 2)[None].float() / 255
 
 
 class BlindVSRTask(pl.LightningModule):
-    """Trains BlindVSR on low-resolution clips alone, and runs it on whole videos.
+    """Trains BlindVSR, and runs it on whole videos.
+
+    Batches of pairs with known motion train its flow network alone.
 
     Args:
         network: shape of the network; a checkpoint's own shape wins over it.
@@ -42,9 +49,12 @@ class BlindVSRTask(pl.LightningModule):
             shape wins over `network`.
         flow_weights: start the flow network from this file: PWC-Net's network-default.pytorch, or a network of ours.
         lr: learning rate of Adam.
-        flow_lr: of the flow network if it starts from pretrained weights; without them it learns at `lr`.
+        flow_lr: of the flow network if it starts from pretrained weights; without them it learns at `lr`. 0 leaves it
+            as it is; untrained, it says that nothing moves.
         kernel_lr: of the kernel estimator; `lr` when None.
         halve_every: epochs after which the rates are halved.
+        objective: self_supervised learns from the low-resolution clips alone, as published; supervised uses the
+            high-resolution frames that training made them of.
     """
 
     def __init__(
@@ -56,6 +66,7 @@ class BlindVSRTask(pl.LightningModule):
         flow_lr: float = 1e-6,
         kernel_lr: float | None = None,
         halve_every: int = 100,
+        objective: Literal["self_supervised", "supervised"] = "self_supervised",
     ) -> None:
         super().__init__()
         if isinstance(network, dict):  # as load_from_checkpoint hands it over
@@ -63,8 +74,11 @@ class BlindVSRTask(pl.LightningModule):
         self.net = load_network(weights) if weights else BlindVSR(network)
         if flow_weights:
             load_flow(self.net, flow_weights)
-        self.lr, self.halve_every = lr, halve_every
-        self.flow_lr = flow_lr if weights or flow_weights else lr
+        self.lr, self.halve_every, self.objective = lr, halve_every, objective
+        self.pretrained = bool(weights or flow_weights)
+        self.flow_lr = flow_lr if self.pretrained or flow_lr == 0 else lr
+        if self.flow_lr == 0:
+            self.net.flow_net.requires_grad_(False)
         self.kernel_lr = lr if kernel_lr is None else kernel_lr
         # only what rebuilds the network, as plain values: hyper-parameters in a checkpoint beat flags, and
         # weights_only=True admits nothing else
@@ -84,23 +98,44 @@ class BlindVSRTask(pl.LightningModule):
         optimizer = torch.optim.Adam([{**group, "name": name} for name, group in groups.items()])
         return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, self.halve_every, gamma=0.5)]
 
+    def on_fit_start(self) -> None:
+        self.net.to(memory_format=torch.channels_last)  # the layout in which convolutions are fastest
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        passed = rollout(self.net, batch["clip"])
-        losses = terms(passed)
+        if "flow" in batch and self.global_step == 0 and not self.pretrained:
+            normalise_features(self.net.flow_net, batch["first"])
+            # the same on all devices, each of which has a batch of its own
+            self.net.flow_net.load_state_dict(self.trainer.strategy.broadcast(self.net.flow_net.state_dict()))
+        losses, curves = self._losses(batch)
         loss = torch.stack(list(losses.values())).sum()
-        with torch.no_grad():
-            curves = {**losses, "loss": loss, **self._psnrs(passed)}
-        self.log_dict({f"train/{name}": value.detach() for name, value in curves.items()},
-                      batch_size=len(batch["clip"]))
+        curves = {**losses, "loss": loss, **curves}
+        self.log_dict({f"train/{name}": value.detach() for name, value in curves.items()}, batch_size=_length(batch))
         self.log("loss", loss.detach(), prog_bar=True, logger=False)
         return loss
 
+    def _losses(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The terms of the loss, and what else is worth a curve."""
+        if "flow" in batch:
+            losses, flow = flow_terms(self.net.flow_net, batch["first"], batch["second"], batch["flow"])
+            return losses, {"epe": end_point_error(flow, batch["flow"])}
+        if self.objective == "supervised":
+            truth = batch["frames"][:, WINDOW // 2].movedim(-1, 1).float() / 255
+            losses, restored = supervised(self.net, batch["clip"], truth, batch["kernel"])
+            return losses, {"psnr": _psnr(restored.detach(), truth)}
+        passed = rollout(self.net, batch["clip"])
+        return terms(passed), self._psnrs(passed)
+
     @staticmethod
+    @torch.no_grad()
     def _psnrs(passed: Rollout) -> dict[str, Tensor]:
         return {"cycle_psnr": _psnr(passed.cycle, passed.centre),
                 "aux_psnr": _psnr(passed.restored_down, passed.centre)}
 
-    def validation_step(self, clip: ValidationClip, batch_idx: int) -> None:
+    def validation_step(self, clip: ValidationClip | dict[str, Tensor], batch_idx: int) -> None:
+        if isinstance(clip, dict):
+            error = end_point_error(self.net.flow(clip["first"], clip["second"]), clip["flow"])
+            self.log("val/epe", error, prog_bar=True, batch_size=_length(clip), sync_dist=True)
+            return
         middle = slice(len(clip.low) // 2 - WINDOW // 2, len(clip.low) // 2 + WINDOW // 2 + 1)
         passed = rollout(self.net, to_clip(clip.low[middle], self.device))
         self.val_aux_psnr.update(self._psnrs(passed)["aux_psnr"])

@@ -1,8 +1,13 @@
 """The cost volume of PWC-Net (Sun et al., CVPR 2018, section 3), in plain torch: the definition."""
 
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 BLOCK = 16  # pixels of a row that are correlated together
 
@@ -27,20 +32,43 @@ def cost_volume(first: Tensor, second: Tensor, radius: int = 4) -> Tensor:
     if first.shape != second.shape:
         raise ValueError(f"cost_volume needs equal shapes, got {tuple(first.shape)} and {tuple(second.shape)}")
     if torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
-        # a few per cent of a training step; and the official gradients hold to 1e-4 in float32 with this order of
-        # summation alone, because some activation after it is that near to the kink of its LeakyReLU
-        return _by_shifts(first, second, radius)
+        # the official gradients hold to 1e-4 in float32 with this order of summation alone, because some activation
+        # after it is that near to the kink of its LeakyReLU
+        return _ByShifts.apply(first, second, radius)
     return _by_rows(first, second, radius)
 
 
-def _by_shifts(first: Tensor, second: Tensor, radius: int) -> Tensor:
-    """The definition, word for word: one product per displacement."""
+class _ByShifts(torch.autograd.Function):
+    """The definition, word for word: one product per displacement. Its gradients are written out, because autograd
+    would fill a tensor of zeros for every displacement: half of the time that a flow network takes to train."""
+
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, second: Tensor, radius: int) -> Tensor:
+        ctx.save_for_backward(first, second)
+        ctx.radius = radius
+        padded = F.pad(second, (radius,) * 4)
+        return torch.stack([(first * padded[window]).mean(1) for window in _windows(first, radius)], dim=1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        first, second = ctx.saved_tensors
+        radius, (height, width) = ctx.radius, first.shape[-2:]
+        padded = F.pad(second, (radius,) * 4)
+        to_first, to_padded = torch.zeros_like(first), torch.zeros_like(padded)
+        gradient = gradient / first.shape[1]
+        for number, window in enumerate(_windows(first, radius)):
+            part = gradient[:, number : number + 1]
+            to_first.addcmul_(part, padded[window])
+            to_padded[window].addcmul_(part, first)
+        return to_first, to_padded[..., radius : radius + height, radius : radius + width], None
+
+
+def _windows(first: Tensor, radius: int) -> Iterator[tuple[Any, ...]]:
+    """Where the padded second input meets the first one, displacement by displacement."""
     height, width = first.shape[-2:]
-    padded = F.pad(second, (radius,) * 4)
-    offsets = range(2 * radius + 1)
-    return torch.stack(
-        [(first * padded[..., dy : dy + height, dx : dx + width]).mean(1) for dy in offsets for dx in offsets], dim=1
-    )
+    for dy, dx in itertools.product(range(2 * radius + 1), repeat=2):
+        yield ..., slice(dy, dy + height), slice(dx, dx + width)
 
 
 def _by_rows(first: Tensor, second: Tensor, radius: int) -> Tensor:
