@@ -95,8 +95,11 @@ def peak_memory(name: str, args: argparse.Namespace) -> int:
     args.precisions = [precision for precision in args.precisions if name == label(precision)]
     for picture in variants(network(args), args, rounds=2)[name]:
         to_frame(picture)
-    if args.device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated()
+    return torch.cuda.max_memory_allocated() if args.device.startswith("cuda") else peak_resident()
+
+
+def peak_resident() -> int:
+    """Bytes at the peak of this process."""
     try:  # getrusage on Linux would count the peak of the parent too
         status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
         return int(status["VmHWM"].split()[0]) * 1024

@@ -127,7 +127,8 @@ def normalise_features(net: PWCNet, frames: Tensor) -> None:
     """
     for layer in (layer for stage in net.extractor for layer in stage.children()):
         if isinstance(layer, nn.Conv2d) and layer.bias is not None:
-            deviation, mean = torch.std_mean(layer(frames), (0, 2, 3))
+            deviation, mean = torch.std_mean(layer(frames), (0, 2, 3), correction=0)
+            deviation = torch.where(deviation > 1e-3, deviation, 1)  # one pixel, of one frame, deviates from nothing
             layer.weight /= deviation[:, None, None, None]
             layer.bias -= mean
             layer.bias /= deviation

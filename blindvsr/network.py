@@ -1,10 +1,12 @@
 """BlindVSR: the whole network of Self-Blind-VSR (Bai and Pan, TPAMI 2024, section 3)."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint_sequential
 
 from blindvsr import InputError
 from blindvsr.flow import PWCNet
@@ -65,10 +67,16 @@ class ResidualBlock(nn.Module):
 
 
 class BlindVSR(nn.Module):
-    """Restores the middle frame of a clip at four times its size, and estimates the clip's blur kernel."""
+    """Restores the middle frame of a clip at four times its size, and estimates the clip's blur kernel.
+
+    Attributes:
+        recompute_trunk: keeps the activations of a few residual blocks alone and computes the others again for their
+            gradients: less memory for a third more time in the trunk.
+    """
 
     def __init__(self, config: NetConfig | None = None) -> None:
         super().__init__()
+        self.recompute_trunk = False
         self.config = config = config or NetConfig()
         width = config.num_features
         self.kernel_net = KernelEstimator(num_frames=config.num_frames, kernel_size=config.kernel_size)
@@ -100,7 +108,13 @@ class BlindVSR(nn.Module):
     def reconstruct(self, aligned: Tensor, centre: Tensor, tail: nn.Module | None = None) -> Tensor:
         """Aligned features (B, 5 C, H, W) and the centre frame (B, 3, H, W) -> restored frame (B, 3, 4H, 4W)."""
         base = F.interpolate(centre, scale_factor=self.config.scale, mode="bilinear", align_corners=False)
-        return (tail or self.tail)(self.trunk(self.fuse(aligned))) + base
+        features = self.fuse(aligned)
+        if self.recompute_trunk and torch.is_grad_enabled():
+            segments = math.isqrt(len(self.trunk))  # as many blocks in a segment as segments: the least memory
+            features = checkpoint_sequential(self.trunk, segments, features, use_reentrant=False)
+        else:
+            features = self.trunk(features)
+        return (tail or self.tail)(features) + base
 
     def forward(self, clip: Tensor, tail: nn.Module | None = None) -> Tensor:
         """Restores the middle frame.

@@ -1,9 +1,10 @@
-"""From one video file to a trained network and restored frames: what `make demo` runs.
+"""The bundled clip restored with the bundled model: what `make demo` runs.
 
-The bundled clip is blurred and downsampled; the tiny network learns for a few minutes from degraded versions of it,
-never seeing the truth; the clip is restored, scored, and put side by side with its input, bicubic and the truth.
+The clip is blurred and downsampled, restored without a word about the blur, scored, and put beside its input, bicubic
+and the truth: one frame as a picture, all of them as a video.
 """
 
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -12,14 +13,22 @@ from skimage.io import imsave
 
 from blindvsr.cli import main
 from blindvsr.degrade import bicubic_up
-from blindvsr.frames import Frame, read_image
+from blindvsr.encode import write_video
+from blindvsr.frames import Frame, image_files, read_image
 from blindvsr.metrics import psnr
+from blindvsr.timing import constant
 
 HERE = Path(__file__).parent
 OUT = HERE.parent / "build" / "demo"
 CLIP = "bigbuckbunny"
 FRAME = "00000030.png"
+RATE = Fraction(24)
 TOP, LEFT, HEIGHT, WIDTH = 100, 240, 480, 400  # the part that is shown, HR pixels
+STRIP = 32  # below it, for a caption
+
+TRUTH = OUT / "set" / "HR" / CLIP
+LOW = OUT / "set" / "LR_blurdown_x4" / CLIP
+RESTORED = OUT / "restored" / CLIP
 
 
 def run(*arguments: object) -> None:
@@ -27,40 +36,56 @@ def run(*arguments: object) -> None:
     main([str(argument) for argument in arguments])
 
 
-def panel(frame: Frame, caption: str) -> Frame:
-    """The shown part of a frame, with a caption below."""
-    strip = np.zeros((32, WIDTH, 3), np.uint8)
-    cv2.putText(strip, caption, (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
-    return np.vstack((frame[TOP : TOP + HEIGHT, LEFT : LEFT + WIDTH], strip))
-
-
-def comparison(test_set: Path, restored: Path) -> Frame:
-    """Input, aligned bicubic, restored and truth of one frame, side by side, with the PSNR of each."""
-    low = read_image(test_set / "LR_blurdown_x4" / CLIP / FRAME)
-    truth = read_image(test_set / "HR" / CLIP / FRAME)
-    frames = {
+def panels(name: str) -> dict[str, Frame]:
+    """The versions of one frame."""
+    low = read_image(LOW / name)
+    return {
         "input, pixels repeated": np.kron(low, np.ones((4, 4, 1), np.uint8)),
         "bicubic": bicubic_up(low),
-        "restored": read_image(restored / CLIP / FRAME),
+        "restored": read_image(RESTORED / name),
+        "truth": read_image(TRUTH / name),
     }
-    captions = {name: f"{name}: {psnr(frame, truth):.2f} dB" for name, frame in frames.items()}
-    print("\nframe 30:", "; ".join(captions.values()))
-    return np.hstack([panel(frame, captions[name]) for name, frame in frames.items()] + [panel(truth, "truth")])
+
+
+def row(frames: dict[str, Frame]) -> Frame:
+    """The shown part of frames side by side, with their captions below."""
+    shown = []
+    for caption, frame in frames.items():
+        strip = np.zeros((STRIP, WIDTH, 3), np.uint8)
+        cv2.putText(strip, caption, (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
+        shown.append(np.vstack((frame[TOP : TOP + HEIGHT, LEFT : LEFT + WIDTH], strip)))
+    return np.hstack(shown)
+
+
+def picture() -> Path:
+    """One frame with the PSNR of each version."""
+    frames = panels(FRAME)
+    truth = frames.pop("truth")
+    scored = {f"{name}: {psnr(frame, truth):.2f} dB": frame for name, frame in frames.items()}
+    print("\nframe 30:", "; ".join(scored))
+    path = OUT / "comparison.png"
+    imsave(path, row({**scored, "truth": truth}), check_contrast=False)
+    return path
+
+
+def video() -> Path:
+    """All frames: bicubic on the left, restored on the right."""
+    path = OUT / "side_by_side.mp4"
+    timing = constant(RATE)
+    with write_video(path, (HEIGHT + STRIP, 2 * WIDTH), timing) as writer:
+        for index, file in enumerate(image_files(LOW)):
+            frames = panels(file.name)
+            pair = row({name: frames[name] for name in ("bicubic", "restored")})
+            writer.write(pair, index * timing.frame_ticks)
+    return path
 
 
 def demo() -> None:
-    test_set, runs, restored = OUT / "set", OUT / "run", OUT / "restored"
-    config = HERE.parent / "configs" / "tiny.yaml"
-    run("degrade", "--hr", HERE / f"{CLIP}.mp4", "--out", test_set, "--kind", "gaussian", "--overwrite")
-    run("fit", "--config", config, "--data.train_root", test_set, "--data.cache", OUT / "cache",
-        "--trainer.default_root_dir", runs, "--trainer.max_epochs", 4, "--model.halve_every", 2)
-    run("predict", "--config", config, "--ckpt_path", "last", "--data.predict_root", test_set,
-        "--trainer.default_root_dir", runs, "--writer.output", restored)
-    run("score", "--sr", restored, "--gt", test_set)
-    picture = OUT / "comparison.png"
-    imsave(picture, comparison(test_set, restored), check_contrast=False)
-    print(f"side by side: {picture.relative_to(Path.cwd()) if picture.is_relative_to(Path.cwd()) else picture}")
-    print(f"curves and pictures of the training: {Path('.venv/bin/tensorboard')} --logdir {runs}")
+    run("degrade", "--hr", HERE / f"{CLIP}.mp4", "--out", OUT / "set", "--kind", "gaussian", "--overwrite")
+    run("upscale", LOW, RESTORED, "--save_kernel", OUT / "kernel.mat", "--overwrite")
+    run("score", "--sr", RESTORED.parent, "--gt", OUT / "set")
+    for path in (picture(), video()):
+        print("side by side:", path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ class BlindVSRTask(pl.LightningModule):
         halve_every: epochs after which the rates are halved.
         objective: self_supervised learns from the low-resolution clips alone, as published; supervised uses the
             high-resolution frames that training made them of.
+        recompute_trunk: saves memory, see `BlindVSR`.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class BlindVSRTask(pl.LightningModule):
         kernel_lr: float | None = None,
         halve_every: int = 100,
         objective: Literal["self_supervised", "supervised"] = "self_supervised",
+        recompute_trunk: bool = False,
     ) -> None:
         super().__init__()
         if isinstance(network, dict):  # as load_from_checkpoint hands it over
@@ -74,6 +76,7 @@ class BlindVSRTask(pl.LightningModule):
         self.net = load_network(weights) if weights else BlindVSR(network)
         if flow_weights:
             load_flow(self.net, flow_weights)
+        self.net.recompute_trunk = recompute_trunk
         self.lr, self.halve_every, self.objective = lr, halve_every, objective
         self.pretrained = bool(weights or flow_weights)
         self.flow_lr = flow_lr if self.pretrained or flow_lr == 0 else lr
@@ -99,6 +102,9 @@ class BlindVSRTask(pl.LightningModule):
         return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, self.halve_every, gamma=0.5)]
 
     def on_fit_start(self) -> None:
+        kind = getattr(self.trainer.datamodule, "kind", "none")  # type: ignore[attr-defined]
+        if self.objective == "supervised" and kind == "none":
+            raise InputError("model.objective=supervised needs ground truth: give --data.kind gaussian or realistic")
         self.net.to(memory_format=torch.channels_last)  # the layout in which convolutions are fastest
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:

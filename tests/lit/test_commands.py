@@ -111,6 +111,29 @@ def test_training_lowers_the_loss(footage: Path, tmp_path: Path) -> None:
     assert np.mean(loss[-5:]) < 0.8 * np.mean(loss[:5])
 
 
+def test_flow_from_nothing_then_supervised(footage: Path, tmp_path: Path) -> None:
+    """The checkpoint of configs/flow.yaml's objective starts the flow network of another, which may hold it fixed."""
+    motion = fit_arguments(footage, tmp_path / "flow", "--data.kind=motion", "--data.patch=64", "--data.val_frames=2",
+                           "--checkpoint.monitor=val/epe", "--checkpoint.mode=min")
+    assert main(motion) == 0
+    run = tmp_path / "flow" / "lightning_logs" / "version_0"
+    curves = scalars(run)
+    assert {"train/epe", "train/level6", "train/level2", "val/epe"} <= curves.keys()
+    assert len(curves["val/epe"]) == 2
+    events = EventAccumulator(str(run), size_guidance={"images": 0})
+    events.Reload()
+    assert set(events.Tags()["images"]) == {f"pictures/{name}" for name in
+                                            ("1_first", "2_second", "3_flow_true_estimated")}
+    weights = run / "checkpoints" / "best.ckpt"
+    averaged = "--trainer.callbacks+=pytorch_lightning.callbacks.EMAWeightAveraging"
+    assert main(fit_arguments(footage, tmp_path / "sr", "--model.objective=supervised", "--model.flow_lr=0",
+                              f"--model.flow_weights={weights}", averaged)) == 0
+    run = tmp_path / "sr" / "lightning_logs" / "version_0"
+    assert {"train/restored", "train/kernel", "train/psnr", "val/psnr"} <= scalars(run).keys()
+    learnt, kept = load_network(weights).flow_net, load_network(run / "checkpoints" / "last.ckpt").flow_net
+    torch.testing.assert_close(kept.state_dict(), learnt.state_dict())
+
+
 def test_low_resolution_footage_alone(footage: Path, tmp_path: Path) -> None:
     arguments = fit_arguments(footage, tmp_path, "--data.kind=none", "--checkpoint.monitor=val/aux_psnr")
     assert main([*arguments, "--data.patch=32"]) == 0
@@ -173,7 +196,7 @@ def test_rates_of_the_flow_network(official_file: Path) -> None:
     assert schedule.get_last_lr() == [5e-5, 5e-5, 5e-7]
 
 
-@pytest.mark.parametrize("name", ["gaussian", "realistic", "small", "tiny", "footage"])
+@pytest.mark.parametrize("name", ["gaussian", "realistic", "small", "tiny", "footage", "flow", "still"])
 def test_shipped_configurations_parse(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = str(REPOSITORY / "configs" / f"{name}.yaml")
     with pytest.raises(SystemExit) as stopped:  # --print_config ends the program
@@ -188,6 +211,7 @@ def test_mistakes(
 ) -> None:
     fit = fit_arguments(footage, tmp_path)
     assert "no such folder" in run_fails(fit_arguments(tmp_path / "absent", tmp_path), capsys)
+    assert "needs ground truth" in run_fails([*fit, "--model.objective=supervised", "--data.kind=none"], capsys)
     assert "nonsense" in run_fails([*fit, "--data.nonsense=1"], capsys)
     (tmp_path / "unknown.yaml").write_text("data:\n  patches: 3\n")
     assert "patches" in run_fails(["fit", "--config", tmp_path / "unknown.yaml"], capsys)
