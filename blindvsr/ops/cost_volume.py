@@ -1,7 +1,13 @@
-"""The cost volume of PWC-Net (Sun et al., CVPR 2018, section 3), in plain torch: the definition."""
+"""The cost volume of PWC-Net (Sun et al., CVPR 2018, section 3), in plain torch: the definition.
+
+On a GPU with CuPy, the kernels of cost_volume.cu compute the same. BLINDVSR_COST_VOLUME=torch|cupy decides by hand.
+"""
 
 import itertools
+import os
+import warnings
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -9,13 +15,18 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from blindvsr import InputError
+from blindvsr.ops import _cost_volume_cupy
+
+VARIABLE = "BLINDVSR_COST_VOLUME"
 BLOCK = 16  # pixels of a row that are correlated together
 
 
 def cost_volume(first: Tensor, second: Tensor, radius: int = 4) -> Tensor:
     """Correlates every pixel of `first` with the (2 radius + 1)^2 pixels around it in `second`.
 
-    Without gradients it is computed as matrix products, many times faster and equal but for rounding.
+    Without gradients it is computed as matrix products, many times faster and equal but for rounding. On a GPU with
+    CuPy it is computed by kernels that add up in float32; their result has the type of the inputs.
 
     Args:
         first: (B, C, H, W).
@@ -28,19 +39,49 @@ def cost_volume(first: Tensor, second: Tensor, radius: int = 4) -> Tensor:
 
     Raises:
         ValueError: if the shapes differ.
+        InputError: if BLINDVSR_COST_VOLUME is unknown, or cupy where that cannot run.
     """
     if first.shape != second.shape:
         raise ValueError(f"cost_volume needs equal shapes, got {tuple(first.shape)} and {tuple(second.shape)}")
+    dtype = torch.promote_types(first.dtype, second.dtype)
+    if _by_cupy(first.device, dtype, radius):
+        return _cost_volume_cupy.cost_volume(first.to(dtype), second.to(dtype), radius)
     if torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
         # the official gradients hold to 1e-4 in float32 with this order of summation alone, because some activation
         # after it is that near to the kink of its LeakyReLU
-        return _ByShifts.apply(first, second, radius)
+        return _by_shifts(first, second, radius)
     return _by_rows(first, second, radius)
 
 
+@torch.compiler.assume_constant_result  # so that torch.compile need not look into it
+def _by_cupy(device: torch.device, dtype: torch.dtype, radius: int) -> bool:
+    wanted = os.environ.get(VARIABLE, "")
+    if wanted not in ("", "torch", "cupy"):
+        raise InputError(f"{VARIABLE}={wanted!r}: choose torch or cupy, or leave it unset")
+    if wanted == "torch" or (not wanted and device.type != "cuda"):
+        return False
+    reason = _cost_volume_cupy.why_not(device, dtype, radius)
+    if reason and wanted:
+        raise InputError(f"{VARIABLE}=cupy: {reason}")
+    if reason:
+        _warn(reason)
+    return reason is None
+
+
+@cache
+def _warn(reason: str) -> None:
+    """Says each reason once."""
+    warnings.warn(f"plain torch computes the cost volume: {reason} ({VARIABLE}=torch silences this)", stacklevel=4)
+
+
+def _by_shifts(first: Tensor, second: Tensor, radius: int) -> Tensor:
+    """The definition, word for word: one product per displacement."""
+    return _ByShifts.apply(first, second, radius)
+
+
 class _ByShifts(torch.autograd.Function):
-    """The definition, word for word: one product per displacement. Its gradients are written out, because autograd
-    would fill a tensor of zeros for every displacement: half of the time that a flow network takes to train."""
+    """The gradients are written out: autograd would fill a tensor of zeros for every displacement, half of the time
+    that a flow network takes to train."""
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor, radius: int) -> Tensor:

@@ -1,8 +1,13 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from blindvsr.ops import cost_volume
+from blindvsr import InputError
+from blindvsr.ops import _cost_volume_cupy, cost_volume
+from blindvsr.ops.cost_volume import VARIABLE, _warn
 from tests.conftest import load_fixture
 
 
@@ -35,3 +40,43 @@ def test_both_ways_of_computing_agree(size: tuple[int, int]) -> None:
     assert with_gradients.requires_grad
     with torch.no_grad():
         torch.testing.assert_close(cost_volume(first, second), with_gradients)
+
+
+def test_compiles_in_one_graph() -> None:
+    first, second = torch.randn(2, 1, 3, 5, 7)
+    function = torch.compile(cost_volume, backend="eager", fullgraph=True)
+    torch.testing.assert_close(function(first, second), cost_volume(first, second))
+
+
+def test_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = torch.randn(2, 1, 3, 5, 7).unbind()
+    expected = cost_volume(*pair)
+    monkeypatch.setenv(VARIABLE, "torch")
+    torch.testing.assert_close(cost_volume(*pair), expected)
+    monkeypatch.setenv(VARIABLE, "cuda")
+    with pytest.raises(InputError, match=f"{VARIABLE}='cuda': choose torch or cupy"):
+        cost_volume(*pair)
+    monkeypatch.setenv(VARIABLE, "cupy")
+    with pytest.raises(InputError, match=f"{VARIABLE}=cupy: CuPy computes on CUDA devices, not on cpu"):
+        cost_volume(*pair)
+
+
+def test_cupy_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors on a GPU without CuPy: torch computes and the reason is said once; by hand it is an error."""
+    monkeypatch.setitem(sys.modules, "cupy", None)  # as if not installed
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.delenv(VARIABLE, raising=False)
+    _cost_volume_cupy.why_not.cache_clear()
+    _warn.cache_clear()
+    with FakeTensorMode():
+        pair = torch.empty(2, 1, 3, 5, 7, device="cuda").unbind()
+        with pytest.warns(UserWarning, match=r"plain torch computes .*cupy.*pip install 'blindvsr\[cuda13\]'") as said:
+            assert cost_volume(*pair).device.type == "cuda"
+            cost_volume(*pair)
+        assert len(said) == 1
+        monkeypatch.setenv(VARIABLE, "cupy")
+        with pytest.raises(InputError, match=r"pip install 'blindvsr\[cuda13\]'"):
+            cost_volume(*pair)
+        with pytest.raises(InputError, match="not torch.float64, 4"):
+            cost_volume(*(tensor.double() for tensor in pair))
+    _cost_volume_cupy.why_not.cache_clear()
