@@ -1,6 +1,5 @@
 """PWC-Net in its dense form (Sun et al., CVPR 2018), as Self-Blind-VSR uses it."""
 
-import math
 from itertools import accumulate
 
 import torch
@@ -105,7 +104,7 @@ class PWCNet(nn.Module):
         Args:
             frames: (N, 3, H, W), RGB in [0, 1]. They are resized, not padded, to multiples of 64 (official behaviour).
         """
-        size = [math.ceil(side / COARSEST) * COARSEST for side in frames.shape[-2:]]
+        size = [(side + COARSEST - 1) // COARSEST * COARSEST for side in frames.shape[-2:]]
         levels = []
         with _float32(frames):
             frames = frames.to(next(self.parameters()).dtype)
@@ -129,9 +128,9 @@ class PWCNet(nn.Module):
         with _float32(first[0]):
             flow = self.decode(first, second)
         height, width = size
-        resized = [4 * side for side in flow.shape[-2:]]
-        scale = flow.new_tensor((width / resized[1], height / resized[0]))[:, None, None]
-        return F.interpolate(flow, size, mode="bilinear", align_corners=False) * FLOW_UNIT * scale
+        across, down = width / (4 * flow.shape[-1]), height / (4 * flow.shape[-2])
+        x, y = (F.interpolate(flow, size, mode="bilinear", align_corners=False) * FLOW_UNIT).split(1, dim=1)
+        return torch.cat((x * across, y * down), 1)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """(B, 3, H, W) twice, RGB in [0, 1] -> (B, 2, H, W): first[y, x] is found in second at (x + dx, y + dy)."""

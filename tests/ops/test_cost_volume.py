@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from blindvsr.ops import cost_volume
+from blindvsr.ops.cost_volume import _by_strips
 from tests.conftest import load_fixture
 
 
@@ -29,9 +30,10 @@ def test_unequal_shapes_are_refused() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (9, 16), (12, 33)])
-def test_both_ways_of_computing_agree(size: tuple[int, int]) -> None:
+def test_all_ways_of_computing_agree(size: tuple[int, int]) -> None:
     first, second = torch.randn(2, 3, 6, *size, dtype=torch.float64)
     with_gradients = cost_volume(first.requires_grad_(), second)
     assert with_gradients.requires_grad
     with torch.no_grad():
         torch.testing.assert_close(cost_volume(first, second), with_gradients)
+        torch.testing.assert_close(_by_strips(first, second, 4), with_gradients)
