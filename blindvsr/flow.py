@@ -1,6 +1,5 @@
 """PWC-Net in its dense form (Sun et al., CVPR 2018), as Self-Blind-VSR uses it."""
 
-import math
 from itertools import accumulate
 
 import torch
@@ -36,15 +35,16 @@ def _float32(tensor: Tensor) -> torch.autocast:
     return torch.autocast(tensor.device.type, enabled=False)
 
 
-def _resized(size: tuple[int, ...]) -> list[int]:
-    """The multiples of 64 to which frames of `size` (H, W) are resized."""
-    return [math.ceil(side / COARSEST) * COARSEST for side in size]
+def _resized(side: int) -> int:
+    """The multiple of 64 to which the side of a frame is resized."""
+    return (side + COARSEST - 1) // COARSEST * COARSEST
 
 
-def _unit(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """The decoders' unit, 20 pixels of the resized frames, in pixels of frames of `size`: (2, 1, 1), x and y."""
-    height, width = (FLOW_UNIT * side / resized for side, resized in zip(size, _resized(size), strict=True))
-    return flow.new_tensor((width, height))[:, None, None]
+def _scaled(flow: Tensor, size: tuple[int, int], power: int) -> Tensor:
+    """Flow times the decoders' unit, 20 pixels of the resized frames in pixels of frames of `size`, to a power."""
+    height, width = (FLOW_UNIT * side / _resized(side) for side in size)
+    x, y = flow.split(1, dim=1)
+    return torch.cat((x * width**power, y * height**power), 1)
 
 
 class Decoder(nn.Module):
@@ -123,7 +123,8 @@ class PWCNet(nn.Module):
         levels = []
         with _float32(frames):
             frames = frames.to(next(self.parameters()).dtype)
-            features = F.interpolate(frames, _resized(frames.shape[-2:]), mode="bilinear", align_corners=False)
+            size = [_resized(side) for side in frames.shape[-2:]]
+            features = F.interpolate(frames, size, mode="bilinear", align_corners=False)
             for stage in self.extractor:
                 features = stage(features)
                 levels.append(features)
@@ -144,12 +145,12 @@ class PWCNet(nn.Module):
 
     def to_pixels(self, flow: Tensor, size: tuple[int, int]) -> Tensor:
         """The finest of `flows` in pixels of frames of `size` (H, W): (N, 2, H, W)."""
-        return F.interpolate(flow, size, mode="bilinear", align_corners=False) * _unit(flow, size)
+        return _scaled(F.interpolate(flow, size, mode="bilinear", align_corners=False), size, 1)
 
     def to_level(self, flow: Tensor, like: Tensor) -> Tensor:
         """Flow in pixels (N, 2, H, W) in the units and at the size of `like`, one of `flows`: its means."""
         size = (flow.shape[-2], flow.shape[-1])
-        return F.adaptive_avg_pool2d(flow, (like.shape[-2], like.shape[-1])) / _unit(flow, size)
+        return _scaled(F.adaptive_avg_pool2d(flow, (like.shape[-2], like.shape[-1])), size, -1)
 
     def between(self, first: Pyramid, second: Pyramid, size: tuple[int, int]) -> Tensor:
         """Flow in pixels of frames of `size` (H, W), from the pyramids of the two frames: (N, 2, H, W)."""

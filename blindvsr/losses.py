@@ -125,10 +125,15 @@ def supervised(net: BlindVSR, clip: Tensor, truth: Tensor, kernel: Tensor) -> tu
     Returns:
         Scalar terms, whose sum is the loss, and the restored frame (B, 3, 4H, 4W):
         restored: Charbonnier distance (Lai et al., CVPR 2017), a smooth L1, of the restored frame to the truth.
-        kernel: L1 distance of the kernels, the sum over a kernel; trains the kernel estimator alone.
+        kernel: `kernel_distance`; trains the kernel estimator alone, and is left out where that is frozen.
     """
     restored = net(clip, tail=collapse(net.tail, differentiable=True))
-    return {
-        "restored": ((restored - truth).square() + CHARBONNIER**2).sqrt().mean(),
-        "kernel": (net.estimate_kernel(clip) - kernel).abs().sum((1, 2, 3)).mean(),
-    }, restored
+    losses = {"restored": ((restored - truth).square() + CHARBONNIER**2).sqrt().mean()}
+    if next(net.kernel_net.parameters()).requires_grad:
+        losses["kernel"] = kernel_distance(net.estimate_kernel(clip), kernel)
+    return losses, restored
+
+
+def kernel_distance(kernel: Tensor, truth: Tensor) -> Tensor:
+    """L1 distance of kernels (B, 1, k, k): the sum over a kernel, between 0 and 2, and the mean over the batch."""
+    return (kernel - truth).abs().sum((1, 2, 3)).mean()

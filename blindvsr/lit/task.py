@@ -16,7 +16,7 @@ from blindvsr import InputError
 from blindvsr.datasets import WINDOW, Video
 from blindvsr.frames import Frame
 from blindvsr.lit.footage import ValidationClip
-from blindvsr.losses import Rollout, rollout, supervised, terms
+from blindvsr.losses import Rollout, kernel_distance, rollout, supervised, terms
 from blindvsr.metrics import Scores, Summary, crop_to, scored_frames, summarise, table, write_summary
 from blindvsr.motion import end_point_error, flow_terms, normalise_features
 from blindvsr.network import BlindVSR, NetConfig
@@ -51,10 +51,11 @@ class BlindVSRTask(pl.LightningModule):
         lr: learning rate of Adam.
         flow_lr: of the flow network if it starts from pretrained weights; without them it learns at `lr`. 0 leaves it
             as it is; untrained, it says that nothing moves.
-        kernel_lr: of the kernel estimator; `lr` when None.
+        kernel_lr: of the kernel estimator; `lr` when None; 0 leaves it as it is.
         halve_every: epochs after which the rates are halved.
         objective: self_supervised learns from the low-resolution clips alone, as published; supervised uses the
-            high-resolution frames that training made them of.
+            high-resolution frames that training made them of, and their kernels; kernel trains the estimator alone, on
+            known kernels.
         recompute_trunk: saves memory, see `BlindVSR`.
     """
 
@@ -67,7 +68,7 @@ class BlindVSRTask(pl.LightningModule):
         flow_lr: float = 1e-6,
         kernel_lr: float | None = None,
         halve_every: int = 100,
-        objective: Literal["self_supervised", "supervised"] = "self_supervised",
+        objective: Literal["self_supervised", "supervised", "kernel"] = "self_supervised",
         recompute_trunk: bool = False,
     ) -> None:
         super().__init__()
@@ -78,11 +79,11 @@ class BlindVSRTask(pl.LightningModule):
             load_flow(self.net, flow_weights)
         self.net.recompute_trunk = recompute_trunk
         self.lr, self.halve_every, self.objective = lr, halve_every, objective
+        self.kernel_lr = lr if kernel_lr is None else kernel_lr
         self.pretrained = bool(weights or flow_weights)
         self.flow_lr = flow_lr if self.pretrained or flow_lr == 0 else lr
-        if self.flow_lr == 0:
-            self.net.flow_net.requires_grad_(False)
-        self.kernel_lr = lr if kernel_lr is None else kernel_lr
+        self.net.flow_net.requires_grad_(self.flow_lr > 0)
+        self.net.kernel_net.requires_grad_(self.kernel_lr > 0)
         # only what rebuilds the network, as plain values: hyper-parameters in a checkpoint beat flags, and
         # weights_only=True admits nothing else
         self.save_hyperparameters({"network": asdict(self.net.config)})
@@ -103,8 +104,10 @@ class BlindVSRTask(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         kind = getattr(self.trainer.datamodule, "kind", "none")  # type: ignore[attr-defined]
-        if self.objective == "supervised" and kind == "none":
-            raise InputError("model.objective=supervised needs ground truth: give --data.kind gaussian or realistic")
+        if self.objective != "self_supervised" and kind == "none":
+            raise InputError(
+                f"model.objective={self.objective} needs ground truth: give --data.kind gaussian or realistic"
+            )
         self.net.to(memory_format=torch.channels_last)  # the layout in which convolutions are fastest
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -124,6 +127,8 @@ class BlindVSRTask(pl.LightningModule):
         if "flow" in batch:
             losses, flow = flow_terms(self.net.flow_net, batch["first"], batch["second"], batch["flow"])
             return losses, {"epe": end_point_error(flow, batch["flow"])}
+        if self.objective == "kernel":
+            return {"kernel": kernel_distance(self.net.estimate_kernel(batch["clip"]), batch["kernel"])}, {}
         if self.objective == "supervised":
             truth = batch["frames"][:, WINDOW // 2].movedim(-1, 1).float() / 255
             losses, restored = supervised(self.net, batch["clip"], truth, batch["kernel"])

@@ -43,6 +43,8 @@ def cost_volume(first: Tensor, second: Tensor, radius: int = 4) -> Tensor:
     """
     if first.shape != second.shape:
         raise ValueError(f"cost_volume needs equal shapes, got {tuple(first.shape)} and {tuple(second.shape)}")
+    if torch.onnx.is_in_onnx_export():
+        return _by_strips(first, second, radius)
     dtype = torch.promote_types(first.dtype, second.dtype)
     if _by_cupy(first.device, dtype, radius):
         return _cost_volume_cupy.cost_volume(first.to(dtype), second.to(dtype), radius)
@@ -110,6 +112,19 @@ def _windows(first: Tensor, radius: int) -> Iterator[tuple[Any, ...]]:
     height, width = first.shape[-2:]
     for dy, dx in itertools.product(range(2 * radius + 1), repeat=2):
         yield ..., slice(dy, dy + height), slice(dx, dx + width)
+
+
+def _by_strips(first: Tensor, second: Tensor, radius: int) -> Tensor:
+    """For graphs whose height and width stay open: few nodes, and no arithmetic that depends on the size. One strip of
+    `second` per row displacement, nine times its memory.
+    """
+    height, width = first.shape[-2:]
+    offsets = torch.arange(2 * radius + 1, device=first.device)
+    rows = offsets[:, None] + torch.arange(height, device=first.device)
+    strips = F.pad(second, (radius,) * 4).index_select(2, rows.flatten())
+    strips = strips.unflatten(2, (-1, height))  # (B, C, 2 radius + 1, H, W + 2 radius)
+    columns = [(first[:, :, None] * strips[..., dx : dx + width]).mean(1) for dx in range(2 * radius + 1)]
+    return torch.stack(columns, 2).flatten(1, 2)
 
 
 def _by_rows(first: Tensor, second: Tensor, radius: int) -> Tensor:

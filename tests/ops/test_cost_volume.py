@@ -7,7 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from blindvsr import InputError
 from blindvsr.ops import _cost_volume_cupy, cost_volume
-from blindvsr.ops.cost_volume import VARIABLE, _warn
+from blindvsr.ops.cost_volume import VARIABLE, _by_strips, _warn
 from tests.conftest import load_fixture
 
 
@@ -34,12 +34,13 @@ def test_unequal_shapes_are_refused() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (9, 16), (12, 33)])
-def test_both_ways_of_computing_agree(size: tuple[int, int]) -> None:
+def test_all_ways_of_computing_agree(size: tuple[int, int]) -> None:
     first, second = torch.randn(2, 3, 6, *size, dtype=torch.float64)
     with_gradients = cost_volume(first.requires_grad_(), second)
     assert with_gradients.requires_grad
     with torch.no_grad():
         torch.testing.assert_close(cost_volume(first, second), with_gradients)
+        torch.testing.assert_close(_by_strips(first, second, 4), with_gradients)
 
 
 def test_compiles_in_one_graph() -> None:
