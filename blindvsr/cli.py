@@ -16,6 +16,7 @@ LIGHTNING = {
     "test": "restore and score a test set: blindvsr test --config FILE --ckpt_path FILE --data.test_root DIR",
     "predict": "restore folders of videos: blindvsr predict --config FILE --ckpt_path FILE --data.predict_root DIR",
 }
+FORMATS = {"safetensors": ".safetensors", "onnx": ".onnx"}  # of export, and their endings
 
 
 def _degrade_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,19 +41,40 @@ def _degrade(arguments: argparse.Namespace) -> int:
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="Lightning .ckpt, official .pt, or legacy .pkl")
-    parser.add_argument("--out", type=Path, required=True, help="the file to write, ending in .safetensors")
-    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="(default: %(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write, ending in .safetensors or .onnx")
+    parser.add_argument("--format", choices=tuple(FORMATS), help="(default: by the ending of --out)")
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32",
+                        help="of safetensors; ONNX is float32 (default: %(default)s)")
+
+
+def _export_format(arguments: argparse.Namespace) -> str:
+    endings = {name: ending for name, ending in FORMATS.items() if arguments.format in (None, name)}
+    for name, ending in endings.items():
+        if arguments.out.suffix == ending:
+            if name == "onnx" and arguments.dtype != "float32":
+                raise InputError(f"--dtype {arguments.dtype}: an ONNX file is float32; leave --dtype out")
+            return name
+    wanted = f" for --format {arguments.format}" if arguments.format else ""
+    raise InputError(f"--out {arguments.out}: the exported file must end in {' or '.join(endings.values())}{wanted}")
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    format = _export_format(arguments)
     import torch
 
     from blindvsr.weights import load_network, save_network
 
     net = load_network(arguments.checkpoint)
-    save_network(net, arguments.out, getattr(torch, arguments.dtype))
+    check = ""
+    if format == "onnx":
+        from blindvsr.export import save_onnx
+
+        check = f", within {save_onnx(net, arguments.out):.1e} of torch"
+    else:
+        save_network(net, arguments.out, getattr(torch, arguments.dtype))
     count = sum(parameter.numel() for parameter in net.parameters())
-    print(f"{arguments.out}: {count:,} parameters, {arguments.dtype}, {arguments.out.stat().st_size / 1e6:.1f} MB")
+    size = arguments.out.stat().st_size / 1e6
+    print(f"{arguments.out}: {count:,} parameters, {arguments.dtype}, {size:.1f} MB{check}")
     return 0
 
 
@@ -78,7 +100,7 @@ TOOLS: dict[str, Tool] = {
     "upscale": ("restore a video file or a folder of images", upscale.add_arguments, upscale.run),
     "degrade": ("make a test set: blur, downsample, keep the kernels", _degrade_arguments, _degrade),
     "score": ("PSNR and SSIM of a folder of results", _score_arguments, _score),
-    "export": ("write weights as safetensors", _export_arguments, _export),
+    "export": ("write weights as safetensors, or the network as ONNX", _export_arguments, _export),
 }
 
 

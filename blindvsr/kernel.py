@@ -44,7 +44,7 @@ class KernelEstimator(nn.Module):
         self.features = nn.Sequential(
             _conv(3 * num_frames, CHANNELS), ChannelAttentionBlock(CHANNELS), ChannelAttentionBlock(CHANNELS)
         )
-        self.pool = nn.AdaptiveAvgPool2d(kernel_size)
+        self.pool: nn.Module = nn.AdaptiveAvgPool2d(kernel_size)
         # no activation between the last two convolutions, nor between the two linear layers: as published
         self.kernel_map = nn.Sequential(
             ChannelAttentionBlock(CHANNELS), ChannelAttentionBlock(CHANNELS), _conv(CHANNELS, 32), _conv(32, 1)

@@ -14,11 +14,11 @@ def loaded(module: str) -> set[str]:
 @pytest.mark.parametrize(
     "module",
     ["flow", "kernel", "network", "losses", "degrade", "metrics", "frames", "video", "stream", "weights", "datasets",
-     "testset", "ops", "cli"],
+     "testset", "ops", "export", "cli"],
 )
 def test_no_lightning_outside_lit(module: str) -> None:
     modules = loaded(f"blindvsr.{module}")
-    assert not {"pytorch_lightning", "lightning", "jittor", "cupy"} & modules
+    assert not {"pytorch_lightning", "lightning", "jittor", "cupy", "onnx", "onnxruntime"} & modules
     if module == "ops":
         assert not {"blindvsr.network", "blindvsr.flow"} & modules
     if module == "cli":
