@@ -2,8 +2,10 @@
 
     python benchmarks/restore.py                            # full network, random weights, 180x144
     python benchmarks/restore.py --precisions 32 --weights model.safetensors --threads 1
+    python benchmarks/restore.py --precisions 32 --onnx build/net.onnx      # through onnxruntime too
 
-The plain network computes every window of five frames on its own, in float32: what the official inference does. All
+The plain network computes every window of five frames on its own, in float32: what the official inference does.
+onnxruntime does the same work with the exported graph, whose tail is collapsed, with as many threads as torch. All
 variants see the same frames. They are timed in turns in one process, a frame each, and the fastest round counts, so
 that other work on the machine disturbs them alike. Memory is measured in a process of its own for each.
 """
@@ -20,12 +22,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from blindvsr.export import save_onnx, session
 from blindvsr.frames import Frame
 from blindvsr.network import BlindVSR
 from blindvsr.stream import restore_float, to_frame
 from blindvsr.weights import load_network
 
 PLAIN = "plain"
+ONNX = "onnxruntime"
 
 
 def label(precision: str) -> str:
@@ -58,6 +62,15 @@ def plain(net: BlindVSR, video: list[Frame]) -> Iterator[Tensor]:
             yield net(clip.permute(0, 3, 1, 2)[None] / 255)[0]
 
 
+def through_onnxruntime(video: list[Frame], path: Path) -> Iterator[Tensor]:
+    """The exported network on the CPU, window by window like the plain one."""
+    graph = session(path)
+    length = graph.get_inputs()[0].shape[1]
+    for start in range(len(video) - length + 1):
+        clip = np.stack(video[start : start + length]).transpose(0, 3, 1, 2)[None].astype(np.float32, order="C") / 255
+        yield torch.from_numpy(graph.run(["restored"], {"clip": clip})[0][0])
+
+
 def restored(net: BlindVSR, video: list[Frame], args: argparse.Namespace, precision: str) -> Iterator[Tensor]:
     """The same frames from `restore`; each costs one new frame of input and one of output."""
     pictures = restore_float(net, video, args.tile, precision)
@@ -69,6 +82,8 @@ def restored(net: BlindVSR, video: list[Frame], args: argparse.Namespace, precis
 def variants(net: BlindVSR, args: argparse.Namespace, rounds: int) -> dict[str, Iterator[Tensor]]:
     video = frames(rounds + net.config.num_frames - 1, args.height, args.width)
     outputs = {PLAIN: plain(net, video)}
+    if args.onnx:
+        outputs[ONNX] = through_onnxruntime(video, args.onnx)
     return outputs | {label(p): restored(net, video, args, p) for p in args.precisions}
 
 
@@ -86,7 +101,7 @@ def seconds_per_frame(net: BlindVSR, args: argparse.Namespace) -> tuple[dict[str
             if number > 0:
                 fastest[name] = min(fastest[name], time.perf_counter() - start)
             expected = picture if expected is None else expected
-            difference[name] = max(difference[name], (picture - expected).abs().max().item())
+            difference[name] = max(difference[name], (picture.to(expected.device) - expected).abs().max().item())
     return fastest, difference
 
 
@@ -106,7 +121,10 @@ def peak_memory(name: str, args: argparse.Namespace) -> int:
 
 def network_table(args: argparse.Namespace) -> None:
     """Prints one line per variant of the network alone, from frames in memory to frames in memory."""
-    fastest, difference = seconds_per_frame(network(args), args)
+    net = network(args)
+    if args.onnx and not args.onnx.exists():
+        save_onnx(net, args.onnx)
+    fastest, difference = seconds_per_frame(net, args)
     print(f"{args.width}x{args.height}, {torch.get_num_threads()} threads, {args.device}, tile {args.tile}")
     print(f"{'':16}{'s/frame':>10}{'speed':>8}{'peak MiB':>10}{'memory':>8}{'difference':>12}")
     memory = {}
@@ -133,6 +151,8 @@ def main() -> None:
     parser.add_argument("--tile", type=tile_argument, help="side in pixels, or auto; whole frames otherwise")
     parser.add_argument("--threads", type=int, help="of torch; its own choice otherwise")
     parser.add_argument("--weights", help="any checkpoint that blindvsr reads; random weights otherwise")
+    parser.add_argument("--onnx", type=Path, metavar="FILE",
+                        help="time the exported network too, on the CPU; the file is made if missing")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--memory-of", metavar="VARIANT", help=argparse.SUPPRESS)
     args = parser.parse_args()
