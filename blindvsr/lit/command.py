@@ -12,7 +12,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from blindvsr import InputError
-from blindvsr.lit.callbacks import FramesWriter, Pictures, StepTime
+from blindvsr.lit.callbacks import EndTogether, FramesWriter, Pictures, StepTime
 from blindvsr.lit.data import BlindVSRData
 from blindvsr.lit.task import BlindVSRTask
 from blindvsr.weights import read_state_dict
@@ -91,6 +91,7 @@ def run(arguments: Sequence[str]) -> None:
     try:
         Command(
             BlindVSRTask, BlindVSRData, args=list(arguments), save_config_kwargs={"overwrite": True},
+            trainer_defaults={"callbacks": [EndTogether()]},
             save_config_callback=SaveConfigCallback if arguments[0] == "fit" else None,
             parser_kwargs={**no_exit, **{name: dict(no_exit) for name in Command.subcommands()}},
         )

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MeanMetric
 
@@ -24,8 +24,9 @@ from blindvsr.weights import LIGHTNING_PREFIX, check_state_dict, load_flow, load
 
 
 def _psnr(first: Tensor, second: Tensor) -> Tensor:
-    """PSNR of tensors in [0, 1] over everything, dB; for curves, not for tables."""
-    return -10 * torch.log10(F.mse_loss(first.float(), second.float()).clamp(min=1e-10))
+    """Mean over the batch of the PSNR of tensors (B, C, H, W) in [0, 1], dB; for curves, not for tables."""
+    errors = (first.float() - second.float()).square().mean((1, 2, 3))
+    return -10 * torch.log10(errors.clamp(min=1e-10)).mean()
 
 
 def to_clip(frames: np.ndarray, device: torch.device) -> Tensor:
@@ -72,6 +73,7 @@ class BlindVSRTask(pl.LightningModule):
         self.val_psnr, self.val_ssim, self.val_aux_psnr = MeanMetric(), MeanMetric(), MeanMetric()
         self.test_scores: dict[str, Scores] = {}
         self.test_summary: Summary | None = None
+        self.test_group: Any = None
 
     def configure_optimizers(self) -> Any:
         """Adam with three rates, all halved every `halve_every` epochs."""
@@ -89,11 +91,18 @@ class BlindVSRTask(pl.LightningModule):
         losses = terms(passed)
         loss = torch.stack(list(losses.values())).sum()
         with torch.no_grad():
-            curves = {**losses, "loss": loss, **self._psnrs(passed)}
-        self.log_dict({f"train/{name}": value.detach() for name, value in curves.items()},
-                      batch_size=len(batch["clip"]))
-        self.log("loss", loss.detach(), prog_bar=True, logger=False)
+            curves = self._over_devices({**losses, "loss": loss, **self._psnrs(passed)})
+        self.log_dict({f"train/{name}": value for name, value in curves.items()}, batch_size=len(batch["clip"]))
+        self.log("loss", curves["loss"], prog_bar=True, logger=False)
         return loss
+
+    def _over_devices(self, curves: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Means over all devices' batches. One exchange for all of them, which nobody waits for: sync_dist=True would
+        hold every device up at two barriers per value."""
+        values = torch.stack([value.detach() for value in curves.values()])
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(values)
+        return dict(zip(curves, values / self.trainer.world_size, strict=True))
 
     @staticmethod
     def _psnrs(passed: Rollout) -> dict[str, Tensor]:
@@ -103,18 +112,27 @@ class BlindVSRTask(pl.LightningModule):
     def validation_step(self, clip: ValidationClip, batch_idx: int) -> None:
         middle = slice(len(clip.low) // 2 - WINDOW // 2, len(clip.low) // 2 + WINDOW // 2 + 1)
         passed = rollout(self.net, to_clip(clip.low[middle], self.device))
-        self.val_aux_psnr.update(self._psnrs(passed)["aux_psnr"])
+        weight = self._weight(batch_idx)
+        self.val_aux_psnr.update(self._psnrs(passed)["aux_psnr"], weight)
         self.log("val/aux_psnr", self.val_aux_psnr, batch_size=1)
         if clip.truth is None:
             return
         scores = _score(restore(self.net, iter(clip.low)), iter(clip.truth), len(clip.low), clip.name)
         for metric, values in ((self.val_psnr, scores.psnr), (self.val_ssim, scores.ssim)):
-            metric.update(torch.tensor(values, device=self.device))
+            metric.update(torch.tensor(values, device=self.device), weight)
         self.log("val/psnr", self.val_psnr, prog_bar=True, batch_size=1)
         self.log("val/ssim", self.val_ssim, batch_size=1)
 
+    def _weight(self, batch_idx: int) -> float:
+        """0 for a clip that another device has too: every device gets equally many, and the last may be repetitions."""
+        clips = len(self.trainer.val_dataloaders.dataset)  # type: ignore[union-attr]
+        return float(batch_idx * self.trainer.world_size + self.trainer.global_rank < clips)
+
     def on_test_epoch_start(self) -> None:
         self.test_scores = {}
+        if self.trainer.world_size > 1:
+            # videos differ in length, and the trainer's own group gives a late device up after half an hour
+            self.test_group = torch.distributed.new_group(backend="gloo", timeout=timedelta(days=7))
 
     def test_step(self, pair: tuple[Video, Video], batch_idx: int) -> None:
         high, low = pair
@@ -126,12 +144,13 @@ class BlindVSRTask(pl.LightningModule):
         gathered: list[dict[str, Scores]] = [self.test_scores]
         if self.trainer.world_size > 1:
             gathered = [{} for _ in range(self.trainer.world_size)]
-            torch.distributed.all_gather_object(gathered, self.test_scores)
+            torch.distributed.all_gather_object(gathered, self.test_scores, self.test_group)
         # by name: a video that padding handed to two devices counts once
         self.test_summary = summarise({name: scores for part in gathered for name, scores in part.items()})
+        path = self._table_path()  # on every device: the trainer agrees on its folder by a broadcast
         if self.trainer.is_global_zero:
             print(table(self.test_summary))
-            write_summary(self.test_summary, self._table_path())
+            write_summary(self.test_summary, path)
 
     def _table_path(self) -> Path:
         checkpoint = self.trainer.ckpt_path
