@@ -27,8 +27,11 @@ class Command(LightningCLI):
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults({
             "checkpoint.monitor": "val/psnr", "checkpoint.mode": "max", "checkpoint.filename": "best",
-            "checkpoint.save_last": True, "checkpoint.auto_insert_metric_name": False,
+            "checkpoint.auto_insert_metric_name": False,
         })
+        # a checkpoint of its own: save_last writes only when the best improves, and a resumed run would lose the rest
+        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
+        parser.set_defaults({"last_checkpoint.filename": "last", "last_checkpoint.enable_version_counter": False})
         parser.add_lightning_class_args(LearningRateMonitor, "lr_monitor")
         parser.add_lightning_class_args(FramesWriter, "writer")
         parser.add_lightning_class_args(Pictures, "pictures")
