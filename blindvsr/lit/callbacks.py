@@ -27,6 +27,7 @@ from blindvsr.lit.task import BlindVSRTask, to_clip
 
 KERNEL_ZOOM = 16
 GRACE = 5.0  # seconds
+FAILED = "another process of this run failed, and says above why"
 
 
 class EndTogether(Callback):
@@ -40,7 +41,7 @@ class EndTogether(Callback):
         if trainer.local_rank and isinstance(environment, LightningEnvironment):
             time.sleep(GRACE / 2)  # a mistake that all make is said once: the first process interrupts this one
             return
-        others: list[subprocess.Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
+        others = _others(trainer)
         known = isinstance(exception, (InputError, KeyboardInterrupt))
         # of a process that failed, this one sees a broken connection first
         failed = not known and any(_code(process) for process in others)
@@ -50,7 +51,21 @@ class EndTogether(Callback):
             if _code(process) is None:
                 process.kill()  # it hangs in a collective operation
         if failed:
-            raise InputError("another process of this run failed, and says above why") from exception
+            raise InputError(FAILED) from exception
+
+
+def _others(trainer: pl.Trainer) -> list[subprocess.Popen[bytes]]:
+    return getattr(trainer.strategy.launcher, "procs", [])
+
+
+def wait_for_others(trainer: pl.Trainer) -> None:
+    """The process that started the others ends last: it may have had the shorter videos.
+
+    Raises:
+        InputError: if one of them failed.
+    """
+    if any([process.wait() for process in _others(trainer)]):
+        raise InputError(FAILED)
 
 
 def _code(process: subprocess.Popen[bytes]) -> int | None:

@@ -12,7 +12,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from blindvsr import InputError
-from blindvsr.lit.callbacks import EndTogether, FramesWriter, Pictures, StepTime
+from blindvsr.lit.callbacks import EndTogether, FramesWriter, Pictures, StepTime, wait_for_others
 from blindvsr.lit.data import BlindVSRData
 from blindvsr.lit.task import BlindVSRTask
 from blindvsr.weights import read_state_dict
@@ -92,7 +92,7 @@ def run(arguments: Sequence[str]) -> None:
         warnings.filterwarnings("ignore", pattern)
     no_exit = {"exit_on_error": False}
     try:
-        Command(
+        command = Command(
             BlindVSRTask, BlindVSRData, args=list(arguments), save_config_kwargs={"overwrite": True},
             trainer_defaults={"callbacks": [EndTogether()]},
             save_config_callback=SaveConfigCallback if arguments[0] == "fit" else None,
@@ -100,3 +100,4 @@ def run(arguments: Sequence[str]) -> None:
         )
     except ArgumentError as error:
         raise InputError(str(error)) from error
+    wait_for_others(command.trainer)
