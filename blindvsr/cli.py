@@ -147,7 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"blindvsr: error: {_one_line(error)}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        print("blindvsr: interrupted", file=sys.stderr)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, one says it
+            print("blindvsr: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
 
 

@@ -1,6 +1,6 @@
 """Outputs appear whole or not at all: they are written under a temporary name and renamed."""
 
-import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,8 @@ def replacing(target: Path, folder: bool = False) -> Iterator[Path]:
     """Gives a temporary path beside `target` that takes its place when the block ends well.
 
     Whatever stood at `target` stays untouched until then, and for good if the block fails or is interrupted. The
-    temporary name keeps the suffix, which encoders look at.
+    temporary name keeps the suffix, which encoders look at, and is drawn at random: machines that share a disk have
+    processes of the same number.
 
     Args:
         target: the final path; missing parent folders are made.
@@ -23,7 +24,8 @@ def replacing(target: Path, folder: bool = False) -> Iterator[Path]:
     Raises:
         InputError: if nothing can be written there.
     """
-    temporary = target.with_name(f".{target.stem}.part-{os.getpid()}{target.suffix}")
+    token = secrets.token_hex(4)
+    temporary = target.with_name(f".{target.stem}.part-{token}{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if folder:
@@ -35,7 +37,7 @@ def replacing(target: Path, folder: bool = False) -> Iterator[Path]:
     try:
         yield temporary
         if folder and target.exists():
-            old = target.with_name(f".{target.name}.old-{os.getpid()}")
+            old = target.with_name(f".{target.name}.old-{token}")
             target.rename(old)
             temporary.rename(target)
             shutil.rmtree(old)

@@ -82,8 +82,9 @@ def summarise(videos: Mapping[str, Scores]) -> Summary:
     def means(psnrs: Iterable[float], ssims: Iterable[float], frames: int) -> dict[str, float]:
         return {"psnr": float(np.mean(list(psnrs))), "ssim": float(np.mean(list(ssims))), "frames": frames}
 
-    rows = {name: means(scores.psnr, scores.ssim, len(scores.psnr)) for name, scores in sorted(videos.items())}
-    everything = [scores for scores in videos.values()]
+    videos = dict(sorted(videos.items()))  # sums must not depend on who finished first
+    rows = {name: means(scores.psnr, scores.ssim, len(scores.psnr)) for name, scores in videos.items()}
+    everything = list(videos.values())
     total = sum(len(scores.psnr) for scores in everything)
     return {
         "videos": rows,

@@ -1,5 +1,7 @@
 """What is watched and written while a trainer runs: pictures, time per step, restored frames."""
 
+import signal
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,11 +12,13 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import BasePredictionWriter, Callback
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 from torchvision.utils import flow_to_image
 from tqdm import tqdm
 
+from blindvsr import InputError
 from blindvsr.datasets import WINDOW, Video
 from blindvsr.degrade import bicubic_up
 from blindvsr.files import replacing
@@ -24,6 +28,54 @@ from blindvsr.lit.task import BlindVSRTask, to_clip
 from blindvsr.network import BlindVSR
 
 KERNEL_ZOOM = 16
+GRACE = 5.0  # seconds
+FAILED = "another process of this run failed, and says above why"
+
+
+class EndTogether(Callback):
+    """An error in the process that started the others ends them too: they would wait for it half an hour.
+
+    Processes that torchrun or SLURM started are theirs to end.
+    """
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        environment = getattr(trainer.strategy, "cluster_environment", None)
+        if trainer.local_rank and isinstance(environment, LightningEnvironment):
+            time.sleep(GRACE / 2)  # a mistake that all make is said once: the first process interrupts this one
+            return
+        others = _others(trainer)
+        known = isinstance(exception, (InputError, KeyboardInterrupt))
+        # of a process that failed, this one sees a broken connection first
+        failed = not known and any(_code(process) for process in others)
+        for process in others:
+            process.send_signal(signal.SIGINT)  # unwinds, so that no temporary file is left
+        for process in others:
+            if _code(process) is None:
+                process.kill()  # it hangs in a collective operation
+        if failed:
+            raise InputError(FAILED) from exception
+
+
+def _others(trainer: pl.Trainer) -> list[subprocess.Popen[bytes]]:
+    return getattr(trainer.strategy.launcher, "procs", [])
+
+
+def wait_for_others(trainer: pl.Trainer) -> None:
+    """The process that started the others ends last: it may have had the shorter videos.
+
+    Raises:
+        InputError: if one of them failed.
+    """
+    if any([process.wait() for process in _others(trainer)]):
+        raise InputError(FAILED)
+
+
+def _code(process: subprocess.Popen[bytes]) -> int | None:
+    """The exit code of a process that is about to end, or None."""
+    try:
+        return process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 class StepTime(Callback):
@@ -72,6 +124,8 @@ class Pictures(Callback):
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         logger = trainer.logger
+        if not trainer.is_global_zero:  # the others have other clips, and no event file
+            return
         if not isinstance(logger, TensorBoardLogger) or not isinstance(pl_module, BlindVSRTask):
             return
         drawn = motion_pictures if isinstance(self.batch, dict) else clip_pictures
@@ -130,6 +184,7 @@ class FramesWriter(BasePredictionWriter):
         root = Path(self.output) if self.output else Path(trainer.default_root_dir) / "predictions"
         names = [path.stem for path in batch.files]
         with replacing(root / batch.name, folder=True) as folder:
-            frames = tqdm(prediction, batch.name, len(names) or None, unit="frame", leave=False)
+            frames = tqdm(prediction, batch.name, len(names) or None, unit="frame", leave=False,
+                          disable=not trainer.is_global_zero)  # bars of several devices would overwrite each other
             for index, frame in enumerate(frames):
                 write_image(folder / f"{names[index] if names else f'{index:08d}'}.png", frame)

@@ -12,7 +12,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from blindvsr import InputError
-from blindvsr.lit.callbacks import FramesWriter, Pictures, StepTime
+from blindvsr.lit.callbacks import EndTogether, FramesWriter, Pictures, StepTime, wait_for_others
 from blindvsr.lit.data import BlindVSRData
 from blindvsr.lit.task import BlindVSRTask
 from blindvsr.weights import read_state_dict
@@ -27,8 +27,11 @@ class Command(LightningCLI):
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults({
             "checkpoint.monitor": "val/psnr", "checkpoint.mode": "max", "checkpoint.filename": "best",
-            "checkpoint.save_last": True, "checkpoint.auto_insert_metric_name": False,
+            "checkpoint.auto_insert_metric_name": False,
         })
+        # a checkpoint of its own: save_last writes only when the best improves, and a resumed run would lose the rest
+        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
+        parser.set_defaults({"last_checkpoint.filename": "last", "last_checkpoint.enable_version_counter": False})
         parser.add_lightning_class_args(LearningRateMonitor, "lr_monitor")
         parser.add_lightning_class_args(FramesWriter, "writer")
         parser.add_lightning_class_args(Pictures, "pictures")
@@ -89,10 +92,12 @@ def run(arguments: Sequence[str]) -> None:
         warnings.filterwarnings("ignore", pattern)
     no_exit = {"exit_on_error": False}
     try:
-        Command(
+        command = Command(
             BlindVSRTask, BlindVSRData, args=list(arguments), save_config_kwargs={"overwrite": True},
+            trainer_defaults={"callbacks": [EndTogether()]},
             save_config_callback=SaveConfigCallback if arguments[0] == "fit" else None,
             parser_kwargs={**no_exit, **{name: dict(no_exit) for name in Command.subcommands()}},
         )
     except ArgumentError as error:
         raise InputError(str(error)) from error
+    wait_for_others(command.trainer)

@@ -1,21 +1,22 @@
 """LightningDataModule for training on HR footage that is degraded online, and for validation, test and prediction."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from blindvsr import InputError
 from blindvsr.datasets import (
-    LR_FOLDER, REDS4, TRAIN_FOLDERS, VAL_FOLDERS, Video, check_frames, find_videos, is_reds_train, paired_videos,
+    LR_FOLDER, REDS4, TRAIN_FOLDERS, VAL_FOLDERS, Video, check_frames, decoded, find_videos, is_reds_train,
+    paired_videos,
 )
 from blindvsr.degrade import SCALE, blur_down
 from blindvsr.frames import image_size, read_image
-from blindvsr.lit.footage import EpochSampler, Kind, TrainingPatches, ValidationClips
+from blindvsr.lit.footage import EpochSampler, Kind, OnceSampler, TrainingPatches, ValidationClips
 
 
 class Items(Dataset[Any]):
@@ -40,9 +41,21 @@ def _warn_of_crop(videos: Sequence[Video]) -> None:
     sizes = {video.name: image_size(video.files[0]) for video in videos if video.files}
     odd = [f"{name} ({size[1]}x{size[0]})" for name, size in sizes.items() if size[0] % SCALE or size[1] % SCALE]
     if odd:
-        warnings.warn(
+        rank_zero_warn(
             f"validation crops to multiples of {SCALE} at the right and the bottom: {', '.join(odd)}", stacklevel=3
         )
+
+
+def _check_names(videos: Sequence[Video]) -> None:
+    """Refuses a.mp4 beside a.mkv: each video is written to the folder of its name, perhaps by two devices at once."""
+    sources: dict[str, Path] = {}
+    for video in videos:
+        if video.name in sources:
+            raise InputError(
+                f"data.predict_root: {sources[video.name]} and {video.source} would both be written to {video.name}/; "
+                "rename one"
+            )
+        sources[video.name] = video.source
 
 
 class BlindVSRData(pl.LightningDataModule):
@@ -85,6 +98,7 @@ class BlindVSRData(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # more devices than videos to predict
         if patch < 4 * SCALE or patch % SCALE:
             raise InputError(f"data.patch={patch}: it must be a multiple of {SCALE} and at least {4 * SCALE}")
         self.kind, self.batch_size, self.batches_per_epoch = kind, batch_size, batches_per_epoch
@@ -100,6 +114,7 @@ class BlindVSRData(pl.LightningDataModule):
         self.test_name = Path(test_root).resolve().name if test_root else ""
         self.predict_videos = find_videos(predict_root, "data.predict_root", (LR_FOLDER,)) if predict_root else []
         check_frames(self.predict_videos, "data.predict_root", least=1)
+        _check_names(self.predict_videos)
 
     def _train_videos(self, root: str) -> list[Video]:
         videos = find_videos(root, "data.train_root", TRAIN_FOLDERS)
@@ -121,13 +136,23 @@ class BlindVSRData(pl.LightningDataModule):
         self.val_start = max(0, min(self.frames_per_video, frames - self.val_frames))
         return self.train_videos
 
+    def _place(self) -> tuple[int, int]:
+        """How many devices there are, and which this is."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+    def prepare_data(self) -> None:
+        """Fills the cache in one process of each machine, while the others wait."""
+        if self.cache and self.trainer and self.trainer.state.fn == "fit":
+            for video in self.train_videos:
+                decoded(video, self.cache, self.frames_per_video)
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches {"frames": uint8 (B, 5, S, S, 3), "kernel": float32 (B, 1, 13, 13)}; the device degrades them. Pairs
         with known motion if kind is motion."""
         if not self.train_videos:
             raise InputError("data.train_root is missing: give --data.train_root DIR")
         data = self._patches(self.train_videos)
-        devices, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        devices, rank = self._place()
         length = max(len(data), self.batches_per_epoch * self.batch_size * devices)
         return DataLoader(
             data, self.batch_size, sampler=EpochSampler(length, self.seed, devices, rank), drop_last=True,
@@ -171,8 +196,10 @@ class BlindVSRData(pl.LightningDataModule):
         clip = batch["frames"].permute(0, 1, 4, 2, 3).float() / 255
         return {**batch, "clip": blur_down(clip, batch["kernel"]) if "kernel" in batch else clip}
 
-    def _loader(self, data: Dataset[Any]) -> DataLoader[Any]:
-        return DataLoader(data, batch_size=1, collate_fn=_only, num_workers=0)
+    def _loader(self, data: Dataset[Any], once: bool = False) -> DataLoader[Any]:
+        # equally many steps on every device, as collective operations want them, unless each item must come once
+        sampler = OnceSampler(data, *self._place()) if once else DistributedSampler(data, *self._place(), shuffle=False)
+        return DataLoader(data, batch_size=1, sampler=sampler, collate_fn=_only, num_workers=0)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """One ValidationClip per step; if kind is motion, the same `val_frames` batches of pairs in every epoch."""
@@ -194,4 +221,4 @@ class BlindVSRData(pl.LightningDataModule):
         """One video per step."""
         if not self.predict_videos:
             raise InputError("data.predict_root is missing: give --data.predict_root DIR")
-        return self._loader(Items(self.predict_videos))
+        return self._loader(Items(self.predict_videos), once=True)

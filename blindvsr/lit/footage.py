@@ -119,10 +119,27 @@ class EpochSampler(DistributedSampler[Any]):
     """
 
     def __init__(self, length: int, seed: int, devices: int, rank: int) -> None:
-        super().__init__(range(length), devices, rank, shuffle=True, seed=seed)  # type: ignore[arg-type]
+        # devices take turns, so that their batches are together the batch that one device would draw; what is too
+        # little for a turn of all is dropped, as the loader drops what is too little for a batch
+        indices: Any = range(length)
+        super().__init__(indices, devices, rank, shuffle=True, seed=seed, drop_last=True)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return ((self.epoch, index) for index in super().__iter__())
+
+
+class OnceSampler(DistributedSampler[Any]):
+    """Shares a data set out among devices, each item to one of them: the last devices may get fewer, or nothing."""
+
+    def __init__(self, data: Dataset[Any], devices: int, rank: int) -> None:
+        super().__init__(data, devices, rank, shuffle=False)
+        self.indices = range(rank, len(data), devices)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MeanMetric
 
@@ -25,8 +25,9 @@ from blindvsr.weights import LIGHTNING_PREFIX, check_state_dict, load_flow, load
 
 
 def _psnr(first: Tensor, second: Tensor) -> Tensor:
-    """PSNR of tensors in [0, 1] over everything, dB; for curves, not for tables."""
-    return -10 * torch.log10(F.mse_loss(first.float(), second.float()).clamp(min=1e-10))
+    """Mean over the batch of the PSNR of tensors (B, C, H, W) in [0, 1], dB; for curves, not for tables."""
+    errors = (first.float() - second.float()).square().mean((1, 2, 3))
+    return -10 * torch.log10(errors.clamp(min=1e-10)).mean()
 
 
 def _length(batch: dict[str, Tensor]) -> int:
@@ -90,6 +91,7 @@ class BlindVSRTask(pl.LightningModule):
         self.val_psnr, self.val_ssim, self.val_aux_psnr = MeanMetric(), MeanMetric(), MeanMetric()
         self.test_scores: dict[str, Scores] = {}
         self.test_summary: Summary | None = None
+        self.test_group: Any = None
 
     def configure_optimizers(self) -> Any:
         """Adam with three rates, all halved every `halve_every` epochs."""
@@ -101,6 +103,14 @@ class BlindVSRTask(pl.LightningModule):
             groups[part].setdefault("params", []).append(parameter)
         optimizer = torch.optim.Adam([{**group, "name": name} for name, group in groups.items()])
         return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, self.halve_every, gamma=0.5)]
+
+    def setup(self, stage: str) -> None:
+        """Freezes what the data or the objective leave out: several devices wait for the gradients of all the rest."""
+        motion = getattr(self.trainer.datamodule, "kind", "none") == "motion"  # type: ignore[attr-defined]
+        part = self.net.flow_net if motion else self.net.kernel_net if self.objective == "kernel" else None
+        if stage == "fit" and part is not None:
+            self.net.requires_grad_(False)
+            part.requires_grad_(True)
 
     def on_fit_start(self) -> None:
         kind = getattr(self.trainer.datamodule, "kind", "none")  # type: ignore[attr-defined]
@@ -117,9 +127,9 @@ class BlindVSRTask(pl.LightningModule):
             self.net.flow_net.load_state_dict(self.trainer.strategy.broadcast(self.net.flow_net.state_dict()))
         losses, curves = self._losses(batch)
         loss = torch.stack(list(losses.values())).sum()
-        curves = {**losses, "loss": loss, **curves}
-        self.log_dict({f"train/{name}": value.detach() for name, value in curves.items()}, batch_size=_length(batch))
-        self.log("loss", loss.detach(), prog_bar=True, logger=False)
+        curves = self._over_devices({**losses, "loss": loss, **curves})
+        self.log_dict({f"train/{name}": value for name, value in curves.items()}, batch_size=_length(batch))
+        self.log("loss", curves["loss"], prog_bar=True, logger=False)
         return loss
 
     def _losses(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -136,6 +146,14 @@ class BlindVSRTask(pl.LightningModule):
         passed = rollout(self.net, batch["clip"])
         return terms(passed), self._psnrs(passed)
 
+    def _over_devices(self, curves: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Means over all devices' batches. One exchange for all of them, which nobody waits for: sync_dist=True would
+        hold every device up at two barriers per value."""
+        values = torch.stack([value.detach() for value in curves.values()])
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(values)
+        return dict(zip(curves, values / self.trainer.world_size, strict=True))
+
     @staticmethod
     @torch.no_grad()
     def _psnrs(passed: Rollout) -> dict[str, Tensor]:
@@ -149,18 +167,27 @@ class BlindVSRTask(pl.LightningModule):
             return
         middle = slice(len(clip.low) // 2 - WINDOW // 2, len(clip.low) // 2 + WINDOW // 2 + 1)
         passed = rollout(self.net, to_clip(clip.low[middle], self.device))
-        self.val_aux_psnr.update(self._psnrs(passed)["aux_psnr"])
+        weight = self._weight(batch_idx)
+        self.val_aux_psnr.update(self._psnrs(passed)["aux_psnr"], weight)
         self.log("val/aux_psnr", self.val_aux_psnr, batch_size=1)
         if clip.truth is None:
             return
         scores = _score(restore(self.net, iter(clip.low)), iter(clip.truth), len(clip.low), clip.name)
         for metric, values in ((self.val_psnr, scores.psnr), (self.val_ssim, scores.ssim)):
-            metric.update(torch.tensor(values, device=self.device))
+            metric.update(torch.tensor(values, device=self.device), weight)
         self.log("val/psnr", self.val_psnr, prog_bar=True, batch_size=1)
         self.log("val/ssim", self.val_ssim, batch_size=1)
 
+    def _weight(self, batch_idx: int) -> float:
+        """0 for a clip that another device has too: every device gets equally many, and the last may be repetitions."""
+        clips = len(self.trainer.val_dataloaders.dataset)  # type: ignore[union-attr]
+        return float(batch_idx * self.trainer.world_size + self.trainer.global_rank < clips)
+
     def on_test_epoch_start(self) -> None:
         self.test_scores = {}
+        if self.trainer.world_size > 1:
+            # videos differ in length, and the trainer's own group gives a late device up after half an hour
+            self.test_group = torch.distributed.new_group(backend="gloo", timeout=timedelta(days=7))
 
     def test_step(self, pair: tuple[Video, Video], batch_idx: int) -> None:
         high, low = pair
@@ -172,12 +199,13 @@ class BlindVSRTask(pl.LightningModule):
         gathered: list[dict[str, Scores]] = [self.test_scores]
         if self.trainer.world_size > 1:
             gathered = [{} for _ in range(self.trainer.world_size)]
-            torch.distributed.all_gather_object(gathered, self.test_scores)
+            torch.distributed.all_gather_object(gathered, self.test_scores, self.test_group)
         # by name: a video that padding handed to two devices counts once
         self.test_summary = summarise({name: scores for part in gathered for name, scores in part.items()})
+        path = self._table_path()  # on every device: the trainer agrees on its folder by a broadcast
         if self.trainer.is_global_zero:
             print(table(self.test_summary))
-            write_summary(self.test_summary, self._table_path())
+            write_summary(self.test_summary, path)
 
     def _table_path(self) -> Path:
         checkpoint = self.trainer.ckpt_path

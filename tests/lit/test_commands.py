@@ -77,6 +77,8 @@ def test_every_curve_and_picture_is_in_the_event_file(fitted: Path) -> None:
 
 def test_checkpoints_load_safely(fitted: Path) -> None:
     assert {path.name for path in (fitted / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    last = torch.load(fitted / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 8, "the end of training, whether it was the best or not"
     content = torch.load(fitted / "checkpoints" / "best.ckpt", weights_only=True)
     assert content["hyper_parameters"]["network"]["num_features"] == 8
     task = BlindVSRTask.load_from_checkpoint(fitted / "checkpoints" / "last.ckpt", map_location="cpu")
