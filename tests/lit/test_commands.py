@@ -132,7 +132,14 @@ def test_flow_from_nothing_then_supervised(footage: Path, tmp_path: Path) -> Non
                               f"--model.flow_weights={weights}", averaged)) == 0
     run = tmp_path / "sr" / "lightning_logs" / "version_0"
     assert {"train/restored", "train/kernel", "train/psnr", "val/psnr"} <= scalars(run).keys()
-    learnt, kept = load_network(weights).flow_net, load_network(run / "checkpoints" / "last.ckpt").flow_net
+    last = run / "checkpoints" / "last.ckpt"
+    assert main(fit_arguments(footage, tmp_path / "kernel", "--model.objective=kernel", f"--model.weights={last}")) == 0
+    run = tmp_path / "kernel" / "lightning_logs" / "version_0"
+    assert {"train/kernel", "val/psnr"} <= scalars(run).keys()
+    before, after = load_network(last), load_network(run / "checkpoints" / "last.ckpt")
+    torch.testing.assert_close(after.trunk.state_dict(), before.trunk.state_dict(), rtol=0, atol=0)
+    assert not torch.equal(after.kernel_net.linear[1].weight, before.kernel_net.linear[1].weight)
+    learnt, kept = load_network(weights).flow_net, after.flow_net
     torch.testing.assert_close(kept.state_dict(), learnt.state_dict())
 
 
@@ -198,7 +205,7 @@ def test_rates_of_the_flow_network(official_file: Path) -> None:
     assert schedule.get_last_lr() == [5e-5, 5e-5, 5e-7]
 
 
-@pytest.mark.parametrize("name", ["gaussian", "realistic", "small", "tiny", "footage", "flow", "still"])
+@pytest.mark.parametrize("name", ["gaussian", "realistic", "small", "tiny", "footage", "flow", "still", "bundled"])
 def test_shipped_configurations_parse(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = str(REPOSITORY / "configs" / f"{name}.yaml")
     with pytest.raises(SystemExit) as stopped:  # --print_config ends the program
