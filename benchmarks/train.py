@@ -18,9 +18,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from restore import peak_resident
 from torch import Tensor
 
@@ -47,13 +47,17 @@ def batch(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
 
 
 def degrade_plain(frames: Tensor, kernels: Tensor) -> Tensor:
-    """Frame by frame on the CPU, every pixel blurred and one in sixteen kept."""
-    clips = []
-    for clip, kernel in zip(frames.numpy(), kernels.numpy(), strict=True):
-        blurred = [cv2.filter2D(frame.astype(np.float32) / 255, -1, kernel[0], borderType=cv2.BORDER_REPLICATE)
-                   for frame in clip]
-        clips.append(np.stack([frame[::SCALE, ::SCALE].transpose(2, 0, 1) for frame in blurred]))
-    return torch.from_numpy(np.stack(clips))
+    """Frame by frame on the CPU as the official loader does: padded twice, every pixel blurred, cropped, and one in
+    sixteen kept."""
+    clips, radius = [], kernels.shape[-1] // 2
+    for clip, kernel in zip(frames, kernels, strict=True):
+        low = []
+        for frame in clip:
+            padded = F.pad(frame.permute(2, 0, 1)[:, None].float() / 255, (radius,) * 4, mode="replicate")
+            blurred = F.conv2d(F.pad(padded, (radius,) * 4, mode="replicate"), kernel[None])
+            low.append(blurred[:, 0, radius:-radius:SCALE, radius:-radius:SCALE])
+        clips.append(torch.stack(low))
+    return torch.stack(clips)
 
 
 def degrade_batched(frames: Tensor, kernels: Tensor) -> Tensor:
