@@ -105,12 +105,17 @@ class BlindVSRTask(pl.LightningModule):
         return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, self.halve_every, gamma=0.5)]
 
     def setup(self, stage: str) -> None:
-        """Freezes what the data or the objective leave out: several devices wait for the gradients of all the rest."""
+        """Freezes what the data or the objective leave out: several devices wait for the gradients of all the rest.
+        Then chooses the layout of the weights."""
+        if stage != "fit":
+            return
         motion = getattr(self.trainer.datamodule, "kind", "none") == "motion"  # type: ignore[attr-defined]
         part = self.net.flow_net if motion else self.net.kernel_net if self.objective == "kernel" else None
-        if stage == "fit" and part is not None:
+        if part is not None:
             self.net.requires_grad_(False)
             part.requires_grad_(True)
+        # convolutions are fastest so; before the strategy lays its buffers out likewise
+        self.net.to(memory_format=torch.channels_last)
 
     def on_fit_start(self) -> None:
         kind = getattr(self.trainer.datamodule, "kind", "none")  # type: ignore[attr-defined]
@@ -118,7 +123,6 @@ class BlindVSRTask(pl.LightningModule):
             raise InputError(
                 f"model.objective={self.objective} needs ground truth: give --data.kind gaussian or realistic"
             )
-        self.net.to(memory_format=torch.channels_last)  # the layout in which convolutions are fastest
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         if "flow" in batch and self.global_step == 0 and not self.pretrained:
