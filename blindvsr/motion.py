@@ -5,10 +5,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from blindvsr.flow import LEVELS, PWCNet
 from blindvsr.frames import Frame
@@ -20,7 +19,7 @@ BENDING = 0.7  # mean amplitude of the low-frequency field
 STEPS = (2.0, 4.0)  # pixels of the footage per pixel of the pair
 SIGMAS = (0.1, 0.5)  # of the blur, pixels of the pair: 0.4 to 2.0 pixels of the footage at step 4
 MOVERS = 2  # objects in front of the background, at most
-NOISE, GAIN = 0.02, 0.1
+NOISE, GAIN = 0.01, 0.03
 # Of the mean end-point error at levels 6 to 2. The paper weights sums over pixels with 0.32, 0.08, 0.02, 0.01, 0.005;
 # each level has four times the pixels of the one before.
 LEVEL_WEIGHTS = (1.0, 1.0, 1.0, 2.0, 4.0)
@@ -36,7 +35,8 @@ def _smooth(rng: Generator, side: int, channels: int) -> Array:
 
 
 def draw_flow(rng: Generator, side: int) -> Array:
-    """A smooth motion: translation, rotation and zoom about a point of the frame, and a low-frequency field.
+    """A smooth motion: translation, rotation and zoom about a point of the frame, and a low-frequency field; the whole
+    of it slowed down by a factor between 0 and 1. Fractions of a pixel are what super-resolution lives on.
 
     Returns:
         (side, side, 2), (dx, dy), pixels.
@@ -46,7 +46,8 @@ def draw_flow(rng: Generator, side: int) -> Array:
     matrix = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) - np.eye(2)
     offsets = np.stack(np.meshgrid(range(side), range(side)), -1) - rng.random(2) * side
     flow = offsets @ matrix.T + length * np.array([np.cos(direction), np.sin(direction)])
-    return (flow + rng.exponential(BENDING) * _smooth(rng, side, 2)).astype(np.float32)
+    flow = flow + rng.exponential(BENDING) * _smooth(rng, side, 2)
+    return (rng.random() * flow).astype(np.float32)
 
 
 def _sampled(image: Any, places: Any) -> Array:
@@ -113,26 +114,6 @@ def moving_pair(background: Frame, foreground: Frame, side: int, rng: Generator)
 def end_point_error(flow: Tensor, truth: Tensor) -> Tensor:
     """Mean length of the difference of two flow fields (B, 2, H, W)."""
     return (flow - truth).square().sum(1).clamp(min=1e-12).sqrt().mean()
-
-
-@torch.no_grad()
-def normalise_features(net: PWCNet, frames: Tensor) -> None:
-    """Scales and shifts an untrained network's extractor so that its convolutions return zero mean and unit variance
-    for these frames (Mishkin and Matas, ICLR 2016). Otherwise every feature correlates with every other, and thousands
-    of steps pass before the cost volume says anything.
-
-    Args:
-        net: changed in place.
-        frames: (B, 3, H, W), RGB in [0, 1], sides multiples of 64.
-    """
-    for layer in (layer for stage in net.extractor for layer in stage.children()):
-        if isinstance(layer, nn.Conv2d) and layer.bias is not None:
-            deviation, mean = torch.std_mean(layer(frames), (0, 2, 3), correction=0)
-            deviation = torch.where(deviation > 1e-3, deviation, 1)  # one pixel, of one frame, deviates from nothing
-            layer.weight /= deviation[:, None, None, None]
-            layer.bias -= mean
-            layer.bias /= deviation
-        frames = layer(frames)
 
 
 def flow_terms(net: PWCNet, first: Tensor, second: Tensor, truth: Tensor) -> tuple[dict[str, Tensor], Tensor]:

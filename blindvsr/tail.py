@@ -29,7 +29,6 @@ class CollapsedTail(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
-        # buffers, so that gradients can pass through to what they were composed of
         self.register_buffer("weight", weight.flatten(0, 2))
         self.register_buffer("bias", bias.flatten())
 
@@ -45,7 +44,7 @@ class CollapsedTail(nn.Module):
         return F.pixel_shuffle(torch.cat(blocks, -2), SCALE)
 
 
-def collapse(tail: nn.Sequential, differentiable: bool = False) -> CollapsedTail:
+def collapse(tail: nn.Sequential) -> CollapsedTail:
     """Composes the tail of a network into a `CollapsedTail`, which does not follow later changes of the weights.
 
     Takes half a second for the full network on two cores: a tenth of what the tail itself needs for a small frame.
@@ -53,15 +52,41 @@ def collapse(tail: nn.Sequential, differentiable: bool = False) -> CollapsedTail
     Args:
         tail: `BlindVSR.tail`. The composition is in float32 at least, whatever autocast says, and in float64 on CUDA,
             whose float32 convolutions may be rounded to TF32.
-        differentiable: gradients of the collapsed tail reach the weights of the tail.
     """
+    with torch.no_grad():
+        weight, bias = _composed(tail, slice(0, PLACES))
+        return CollapsedTail(weight, bias)
+
+
+class InteriorTail(nn.Module):
+    """The tail's interior alone, as one convolution through which gradients reach the weights of the tail.
+
+    The outermost ring of 4 restored pixels differs from the tail's. To compose it takes a ninth of `collapse`'s work,
+    which counts where that is done anew in every training step.
+    """
+
+    def __init__(self, tail: nn.Sequential) -> None:
+        super().__init__()
+        # plain tensors of the graph, not parameters: they live for one step
+        self.weight, self.bias = (values.flatten(0, 2) for values in _composed(tail, slice(1, 2)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, 3, 4H, 4W)."""
+        return F.pixel_shuffle(F.conv2d(features, self.weight, self.bias, padding=FIELD // 2), SCALE)
+
+
+def _composed(tail: nn.Sequential, places: slice) -> tuple[Tensor, Tensor]:
+    """Weights (P, P, 48, C, 5, 5) and biases (P, P, 48) of the convolution that the tail is at some of its places."""
     own = next(tail.parameters())
     dtype = torch.float64 if own.is_cuda else torch.promote_types(own.dtype, torch.float32)
     side = SCALE * PLACES
-    with torch.set_grad_enabled(differentiable), torch.autocast(own.device.type, enabled=False):
+    with torch.autocast(own.device.type, enabled=False):
         # A 3x3 image holds all nine places. One row per output value: its weights on whatever comes before, from the
         # last convolution back to the first. Crops at the image's edge are the tail's zero padding.
-        rows = torch.eye(3 * side**2, dtype=dtype, device=own.device).view(-1, 3, side, side)
+        outputs = torch.eye(3 * side**2, dtype=dtype, device=own.device).view(-1, 3, side, side)
+        rows = _by_place(outputs)[places, places]
+        shape = rows.shape[:3]
+        rows = rows.flatten(0, 2)
         for number, layer in reversed(list(enumerate(tail))):
             if isinstance(layer, nn.Conv2d):
                 # the first convolution sees what lies around the image: that is the one row more on every side
@@ -74,7 +99,7 @@ def collapse(tail: nn.Sequential, differentiable: bool = False) -> CollapsedTail
                 constant = F.conv2d(constant, layer.weight.to(dtype), layer.bias.to(dtype), padding=1)
             else:
                 constant = layer(constant)
-        return CollapsedTail(_by_place(rows).to(own.dtype), _by_place(constant.flatten()).to(own.dtype))
+        return rows.unflatten(0, shape).to(own.dtype), _by_place(constant.flatten())[places, places].to(own.dtype)
 
 
 def _by_place(values: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -209,16 +209,18 @@ def load_network(path: str | Path) -> BlindVSR:
     return net.eval()
 
 
-def load_flow(net: BlindVSR, path: str | Path) -> None:
-    """Fills the flow network alone, from PWC-Net's own file or from the flow part of a whole network.
+def load_part(net: BlindVSR, part: Literal["flow_net", "kernel_net"], path: str | Path) -> None:
+    """Fills the flow network or the kernel estimator alone, from that part of a whole network; the flow network from
+    PWC-Net's own file too.
 
     Raises:
-        InputError: for an unusable file or a PWC-Net of another width.
+        InputError: for an unusable file, or a part of another shape.
     """
-    state = {key.removeprefix("flow_net."): tensor for key, tensor in read_state_dict(path).items()
-             if key.startswith("flow_net.")}
-    check_state_dict(net.flow_net, state, path)
-    net.flow_net.load_state_dict(state)
+    state = {key.removeprefix(f"{part}."): tensor for key, tensor in read_state_dict(path).items()
+             if key.startswith(f"{part}.")}
+    module = getattr(net, part)
+    check_state_dict(module, state, path)
+    module.load_state_dict(state)
 
 
 def save_network(net: BlindVSR, path: str | Path, dtype: torch.dtype = torch.float32) -> None:

@@ -1,10 +1,14 @@
 """The supervised objective, and gradients with less memory."""
 
+import numpy as np
 import pytest
 import torch
+from skimage.metrics import structural_similarity
 
 from blindvsr.degrade import blur_down
-from blindvsr.losses import CHARBONNIER, kernel_distance, self_supervised, supervised
+from blindvsr.losses import (
+    CHARBONNIER, STRUCTURE_WEIGHT, kernel_distance, self_supervised, similarity, supervised,
+)
 from blindvsr.network import BlindVSR
 from tests.conftest import SMALL
 
@@ -22,14 +26,31 @@ def test_supervised_terms(batch: tuple[torch.Tensor, ...]) -> None:
     clip, truth, kernel = batch
     net = BlindVSR(SMALL)
     losses, restored = supervised(net, clip, truth, kernel)
-    torch.testing.assert_close(restored, net(clip), rtol=0, atol=1e-6)
-    l1 = (restored - truth).abs().mean()
+    inside = (..., slice(4, -4), slice(4, -4))
+    torch.testing.assert_close(restored[inside], net(clip)[inside], rtol=0, atol=1e-6)
+    l1 = (restored - truth)[inside].abs().mean()
     assert l1 < losses["restored"] < l1 + CHARBONNIER
     assert losses["kernel"].item() == pytest.approx(kernel_distance(net.estimate_kernel(clip), kernel).item())
     torch.stack(list(losses.values())).sum().backward()
     assert all(parameter.grad is not None for parameter in net.tail.parameters())
+    unlike = 1 - similarity(restored[inside], truth[inside])
+    assert losses["structure"].item() == pytest.approx(STRUCTURE_WEIGHT * unlike.item())
     net.kernel_net.requires_grad_(False)
-    assert supervised(net, clip, truth, kernel)[0].keys() == {"restored"}, "a frozen estimator costs nothing"
+    assert "kernel" not in supervised(net, clip, truth, kernel)[0], "a frozen estimator costs nothing"
+
+
+def test_similarity_is_the_ssim_of_each_window() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.random((12, 16, 3))
+    second = np.clip(first + rng.normal(0, 0.2, first.shape), 0, 1)
+    windows = [structural_similarity(
+        first[y : y + 8, x : x + 8], second[y : y + 8, x : x + 8], win_size=7, data_range=1, channel_axis=-1,
+        use_sample_covariance=False,
+    ) for y in (0, 4) for x in (0, 4, 8)]
+    images = [torch.from_numpy(image).permute(2, 0, 1)[None] for image in (first, second)]
+    # scikit-image has windows of odd sides alone: the four of 7x7 in each of 8x8
+    assert similarity(*images).item() == pytest.approx(np.mean(windows), abs=0.01)
+    assert similarity(images[0], images[0]).item() == pytest.approx(1)
 
 
 def test_distance_of_kernels() -> None:

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from blindvsr import InputError
 from blindvsr.cli import main
 from blindvsr.network import BlindVSR, NetConfig
-from blindvsr.weights import load_flow, load_network, read_state_dict, save_network
+from blindvsr.weights import load_network, load_part, read_state_dict, save_network
 from tests.conftest import run_fails
 
 SMALL = NetConfig(num_features=8, extract_blocks=1, recon_blocks=2, flow_width=0.3)
@@ -66,11 +66,17 @@ def test_flow_alone(official_state: dict[str, torch.Tensor], prefix: str, tmp_pa
             for key, value in official_state.items() if key.startswith(start)}
     torch.save(flow, tmp_path / "network-default.pytorch")
     net = BlindVSR()
-    load_flow(net, tmp_path / "network-default.pytorch")
+    load_part(net, "flow_net", tmp_path / "network-default.pytorch")
     torch.testing.assert_close(net.flow_net.extractor[0][0].weight,
                                official_state[start + "moduleExtractor.moduleOne.0.weight"])
     with pytest.raises(InputError, match="another network"):
-        load_flow(BlindVSR(SMALL), tmp_path / "network-default.pytorch")
+        load_part(BlindVSR(SMALL), "flow_net", tmp_path / "network-default.pytorch")
+
+
+def test_kernel_estimator_alone(official_file: Path, official_net: BlindVSR) -> None:
+    net = BlindVSR(SMALL)
+    load_part(net, "kernel_net", official_file)
+    torch.testing.assert_close(net.kernel_net.state_dict(), official_net.kernel_net.state_dict(), rtol=0, atol=0)
 
 
 class Payload:

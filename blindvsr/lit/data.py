@@ -79,6 +79,10 @@ class BlindVSRData(pl.LightningDataModule):
         num_workers: processes that read and crop.
         cache: folder for decoded frames (disk: N x H x W x 3 bytes per video); training reads from it ever after.
         seed: of crops, turns and kernels.
+        shrink: training crops come from frames reduced by factors between 1 and this: finer detail than the footage
+            has at its own size, less of its compression, smaller motion. 1 leaves the footage as it is.
+        pan: share of the training clips that are one frame seen by a moving camera: frames that agree exactly, from
+            which the reconstruction learns soonest what the neighbours are good for.
     """
 
     def __init__(
@@ -96,11 +100,18 @@ class BlindVSRData(pl.LightningDataModule):
         num_workers: int = 4,
         cache: str | None = None,
         seed: int = 0,
+        shrink: float = 1.0,
+        pan: float = 0.0,
     ) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True  # more devices than videos to predict
         if patch < 4 * SCALE or patch % SCALE:
             raise InputError(f"data.patch={patch}: it must be a multiple of {SCALE} and at least {4 * SCALE}")
+        if shrink < 1:
+            raise InputError(f"data.shrink={shrink}: frames are reduced by factors from 1 to this; give 1 or more")
+        if not 0 <= pan <= 1:
+            raise InputError(f"data.pan={pan}: it is a share of the clips; give 0 to 1")
+        self.shrink, self.pan = shrink, pan
         self.kind, self.batch_size, self.batches_per_epoch = kind, batch_size, batches_per_epoch
         self.num_workers, self.seed, self.val_frames = num_workers, seed, val_frames
         self.patch, self.frames_per_video = patch, frames_per_video
@@ -164,7 +175,7 @@ class BlindVSRData(pl.LightningDataModule):
         side = self.patch if self.kind in ("none", "motion") else self.patch * SCALE
         data = TrainingPatches(
             videos, side=side, frames_per_video=self.frames_per_video, kind=self.kind, seed=self.seed,
-            cache=self.cache,
+            cache=self.cache, shrink=self.shrink, pan=self.pan,
         )
         self._check_sides(data, side)
         return data

@@ -21,6 +21,7 @@ from blindvsr.motion import moving_pair
 
 LEAST_TEXTURE = 7.0  # mean Sobel response under which a patch is drawn again (official)
 DRAWS = 5
+PAN, SHAKE = 3.0, 1.0  # pixels of the crop per frame: the mean speed of a panning camera, and what it shakes by
 Kind = Literal["gaussian", "realistic", "none", "motion"]
 
 
@@ -28,6 +29,14 @@ def texture(patch: Frame) -> float:
     """Mean Sobel response of an RGB uint8 patch (H, W, 3), 0 to 255: half the horizontal plus half the vertical."""
     edges = [cv2.convertScaleAbs(cv2.Sobel(patch, cv2.CV_16S, *order)) for order in ((1, 0), (0, 1))]
     return float(np.mean(cv2.addWeighted(edges[0], 0.5, edges[1], 0.5, 0)))
+
+
+def _camera(rng: Generator) -> NDArray[np.float64]:
+    """Where a moving camera stands at each frame of a window, (5, 2), pixels of the crop: steady, and shaking a bit."""
+    steady = np.arange(WINDOW)[:, None] - WINDOW // 2
+    direction = rng.normal(size=2)
+    velocity = rng.exponential(PAN) * direction / np.linalg.norm(direction)
+    return steady * velocity + rng.normal(0, SHAKE, (WINDOW, 2))
 
 
 class TrainingPatches(Dataset[dict[str, Tensor]]):
@@ -45,15 +54,18 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         seed: of all draws.
         cache: folder for decoded frames; every video is decoded once and then read as it is needed. Video files need
             it.
+        pan: share of the crops that are one frame seen by a moving camera.
+        shrink: crops come from frames reduced by a factor drawn between 1 and this, as far as a frame is large enough.
 
     Raises:
         InputError: if frames are smaller than the crop.
     """
 
     def __init__(
-        self, videos: Sequence[Video], *, side: int, frames_per_video: int, kind: Kind, seed: int, cache: Path | None
+        self, videos: Sequence[Video], *, side: int, frames_per_video: int, kind: Kind, seed: int, cache: Path | None,
+        shrink: float = 1.0, pan: float = 0.0,
     ) -> None:
-        self.side, self.kind, self.seed = side, kind, seed
+        self.side, self.kind, self.seed, self.shrink, self.pan = side, kind, seed, shrink, pan
         self.sources = videos
         self.videos: list[Sequence[Path] | NDArray[np.uint8]] = [
             decoded(video, cache, frames_per_video) if cache else video.files[:frames_per_video] for video in videos
@@ -95,9 +107,22 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
     def _crop(self, window: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:
         """Draws a crop whose middle frame has some texture, at most five times, and keeps the last."""
         height, width = window.shape[1:3]
+        largest = min(self.shrink, height / self.side, width / self.side)
+        # what is switched off takes no draw, so that the patches of the published training stay what they were
+        panned = self.pan > 0 and rng.random() < self.pan
         for _ in range(DRAWS):
-            top, left = rng.integers(height - self.side + 1), rng.integers(width - self.side + 1)
-            patch = window[:, top : top + self.side, left : left + self.side]
+            side = int(self.side * rng.uniform(1, largest)) if largest > 1 else self.side
+            corner = [rng.integers(height - side + 1), rng.integers(width - side + 1)]
+            corners = np.tile(corner, (WINDOW, 1))
+            if panned:
+                corners = np.clip(corners + np.rint(side / self.side * _camera(rng)).astype(int),
+                                  0, (height - side, width - side))
+            frames = window[[WINDOW // 2] * WINDOW] if panned else window
+            patch = np.stack([frame[top : top + side, left : left + side]
+                              for frame, (top, left) in zip(frames, corners, strict=True)])
+            if side > self.side:
+                size = (self.side, self.side)
+                patch = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in patch])
             if texture(patch[WINDOW // 2]) >= LEAST_TEXTURE:
                 break
         return patch

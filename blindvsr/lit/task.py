@@ -15,13 +15,17 @@ from torchmetrics import MeanMetric
 from blindvsr import InputError
 from blindvsr.datasets import WINDOW, Video
 from blindvsr.frames import Frame
+from blindvsr.degrade import blur_down, draw_kernel
+from blindvsr.initial import normalise_flow, normalise_kernel
 from blindvsr.lit.footage import ValidationClip
 from blindvsr.losses import Rollout, kernel_distance, rollout, supervised, terms
 from blindvsr.metrics import Scores, Summary, crop_to, scored_frames, summarise, table, write_summary
-from blindvsr.motion import end_point_error, flow_terms, normalise_features
+from blindvsr.motion import end_point_error, flow_terms
 from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.stream import restore
-from blindvsr.weights import LIGHTNING_PREFIX, check_state_dict, load_flow, load_network
+from blindvsr.weights import LIGHTNING_PREFIX, check_state_dict, load_network, load_part
+
+PROBED_SIGMAS = (0.6, 1.2, 1.8)  # HR pixels
 
 
 def _psnr(first: Tensor, second: Tensor) -> Tensor:
@@ -49,6 +53,7 @@ class BlindVSRTask(pl.LightningModule):
         weights: start from these weights (any layout that `blindvsr.weights` reads) instead of random ones; their
             shape wins over `network`.
         flow_weights: start the flow network from this file: PWC-Net's network-default.pytorch, or a network of ours.
+        kernel_weights: start the kernel estimator from this file, a network of ours.
         lr: learning rate of Adam.
         flow_lr: of the flow network if it starts from pretrained weights; without them it learns at `lr`. 0 leaves it
             as it is; untrained, it says that nothing moves.
@@ -65,6 +70,7 @@ class BlindVSRTask(pl.LightningModule):
         network: NetConfig = NetConfig(),
         weights: str | None = None,
         flow_weights: str | None = None,
+        kernel_weights: str | None = None,
         lr: float = 1e-4,
         flow_lr: float = 1e-6,
         kernel_lr: float | None = None,
@@ -75,9 +81,11 @@ class BlindVSRTask(pl.LightningModule):
         super().__init__()
         if isinstance(network, dict):  # as load_from_checkpoint hands it over
             network = NetConfig(**network)
-        self.net = load_network(weights) if weights else BlindVSR(network)
+        self.net = load_network(weights).train() if weights else BlindVSR(network)
         if flow_weights:
-            load_flow(self.net, flow_weights)
+            load_part(self.net, "flow_net", flow_weights)
+        if kernel_weights:
+            load_part(self.net, "kernel_net", kernel_weights)
         self.net.recompute_trunk = recompute_trunk
         self.lr, self.halve_every, self.objective = lr, halve_every, objective
         self.kernel_lr = lr if kernel_lr is None else kernel_lr
@@ -89,6 +97,7 @@ class BlindVSRTask(pl.LightningModule):
         # weights_only=True admits nothing else
         self.save_hyperparameters({"network": asdict(self.net.config)})
         self.val_psnr, self.val_ssim, self.val_aux_psnr = MeanMetric(), MeanMetric(), MeanMetric()
+        self.val_kernel = MeanMetric()
         self.test_scores: dict[str, Scores] = {}
         self.test_summary: Summary | None = None
         self.test_group: Any = None
@@ -125,16 +134,25 @@ class BlindVSRTask(pl.LightningModule):
             )
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        if "flow" in batch and self.global_step == 0 and not self.pretrained:
-            normalise_features(self.net.flow_net, batch["first"])
-            # the same on all devices, each of which has a batch of its own
-            self.net.flow_net.load_state_dict(self.trainer.strategy.broadcast(self.net.flow_net.state_dict()))
+        if self.global_step == 0 and not self.pretrained:
+            self._normalise(batch)
         losses, curves = self._losses(batch)
         loss = torch.stack(list(losses.values())).sum()
         curves = self._over_devices({**losses, "loss": loss, **curves})
         self.log_dict({f"train/{name}": value for name, value in curves.items()}, batch_size=_length(batch))
         self.log("loss", curves["loss"], prog_bar=True, logger=False)
         return loss
+
+    def _normalise(self, batch: dict[str, Tensor]) -> None:
+        """Starts a part that learns alone and from nothing where it learns soonest."""
+        if "flow" in batch:
+            normalise_flow(self.net.flow_net, batch["first"])
+        elif self.objective == "kernel":
+            normalise_kernel(self.net.kernel_net, batch["clip"])
+        else:
+            return
+        # the same on all devices, each of which has a batch of its own
+        self.net.load_state_dict(self.trainer.strategy.broadcast(self.net.state_dict()))
 
     def _losses(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The terms of the loss, and what else is worth a curve."""
@@ -181,6 +199,19 @@ class BlindVSRTask(pl.LightningModule):
             metric.update(torch.tensor(values, device=self.device), weight)
         self.log("val/psnr", self.val_psnr, prog_bar=True, batch_size=1)
         self.log("val/ssim", self.val_ssim, batch_size=1)
+        self.val_kernel.update(self._kernel_error(clip, middle), weight)
+        self.log("val/kernel", self.val_kernel, batch_size=1)
+
+    def _kernel_error(self, clip: ValidationClip, window: slice) -> Tensor:
+        """L1 distance of the estimated kernels to the true ones: of a narrow, a middle and a wide Gaussian, or of the
+        clip's own kernel where that is none."""
+        assert clip.truth is not None and clip.kernel is not None
+        kernels = [clip.kernel]
+        if getattr(self.trainer.datamodule, "kind", "none") == "gaussian":  # type: ignore[attr-defined]
+            kernels = [draw_kernel("gaussian", np.random.default_rng(0), sigma) for sigma in PROBED_SIGMAS]
+        true = torch.from_numpy(np.stack(kernels)).float()[:, None].to(self.device)
+        truth = to_clip(clip.truth[window], self.device).expand(len(true), -1, -1, -1, -1)
+        return kernel_distance(self.net.estimate_kernel(blur_down(truth, true)), true)
 
     def _weight(self, batch_idx: int) -> float:
         """0 for a clip that another device has too: every device gets equally many, and the last may be repetitions."""

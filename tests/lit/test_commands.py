@@ -60,8 +60,8 @@ def test_set(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_curve_and_picture_is_in_the_event_file(fitted: Path) -> None:
     curves = scalars(fitted)
     terms = {f"train/{name}" for name in ("loss", "aux", "cycle", "boundary", "sparse", "centre")}
-    expected = {*terms, "train/cycle_psnr", "train/aux_psnr", "val/psnr", "val/ssim", "val/aux_psnr", "time/step",
-                "lr-Adam/network", "lr-Adam/kernel", "lr-Adam/flow"}
+    expected = {*terms, "train/cycle_psnr", "train/aux_psnr", "val/psnr", "val/ssim", "val/aux_psnr", "val/kernel",
+                "time/step", "lr-Adam/network", "lr-Adam/kernel", "lr-Adam/flow"}
     assert curves.keys() - {"epoch"} == expected
     assert len(curves["train/loss"]) == 8
     np.testing.assert_allclose(sum(curves[name][0] for name in terms - {"train/loss"}), curves["train/loss"][0],
@@ -135,12 +135,24 @@ def test_flow_from_nothing_then_supervised(footage: Path, tmp_path: Path) -> Non
     last = run / "checkpoints" / "last.ckpt"
     assert main(fit_arguments(footage, tmp_path / "kernel", "--model.objective=kernel", f"--model.weights={last}")) == 0
     run = tmp_path / "kernel" / "lightning_logs" / "version_0"
-    assert {"train/kernel", "val/psnr"} <= scalars(run).keys()
+    assert {"train/kernel", "val/kernel", "val/psnr"} <= scalars(run).keys()
     before, after = load_network(last), load_network(run / "checkpoints" / "last.ckpt")
     torch.testing.assert_close(after.trunk.state_dict(), before.trunk.state_dict(), rtol=0, atol=0)
     assert not torch.equal(after.kernel_net.linear[1].weight, before.kernel_net.linear[1].weight)
     learnt, kept = load_network(weights).flow_net, after.flow_net
     torch.testing.assert_close(kept.state_dict(), learnt.state_dict())
+    reused = BlindVSRTask(NetConfig(), kernel_weights=str(run / "checkpoints" / "last.ckpt")).net.kernel_net
+    torch.testing.assert_close(reused.state_dict(), after.kernel_net.state_dict(), rtol=0, atol=0)
+
+
+def test_kernels_from_nothing(footage: Path, tmp_path: Path) -> None:
+    """configs/kernel.yaml's objective; the estimator is normalised on the first batch and so blind to plain colour."""
+    assert main(fit_arguments(footage, tmp_path, "--model.objective=kernel", "--checkpoint.monitor=val/kernel",
+                              "--checkpoint.mode=min", "--data.kind=realistic", "--model.kernel_lr=1e-9")) == 0
+    run = tmp_path / "lightning_logs" / "version_0"
+    assert len(scalars(run)["val/kernel"]) == 2
+    first = load_network(run / "checkpoints" / "last.ckpt").kernel_net.features[0].weight
+    assert first.sum((2, 3)).abs().max() < 1e-3 * first.abs().max()
 
 
 def test_low_resolution_footage_alone(footage: Path, tmp_path: Path) -> None:
@@ -205,7 +217,9 @@ def test_rates_of_the_flow_network(official_file: Path) -> None:
     assert schedule.get_last_lr() == [5e-5, 5e-5, 5e-7]
 
 
-@pytest.mark.parametrize("name", ["gaussian", "realistic", "small", "tiny", "footage", "flow", "still", "bundled"])
+@pytest.mark.parametrize(
+    "name", ["gaussian", "realistic", "small", "tiny", "footage", "flow", "kernel", "still", "bundled"]
+)
 def test_shipped_configurations_parse(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = str(REPOSITORY / "configs" / f"{name}.yaml")
     with pytest.raises(SystemExit) as stopped:  # --print_config ends the program
@@ -221,6 +235,8 @@ def test_mistakes(
     fit = fit_arguments(footage, tmp_path)
     assert "no such folder" in run_fails(fit_arguments(tmp_path / "absent", tmp_path), capsys)
     assert "needs ground truth" in run_fails([*fit, "--model.objective=supervised", "--data.kind=none"], capsys)
+    assert "data.shrink=0.5" in run_fails([*fit, "--data.shrink=0.5"], capsys)
+    assert "data.pan=2" in run_fails([*fit, "--data.pan=2"], capsys)
     assert "nonsense" in run_fails([*fit, "--data.nonsense=1"], capsys)
     (tmp_path / "unknown.yaml").write_text("data:\n  patches: 3\n")
     assert "patches" in run_fails(["fit", "--config", tmp_path / "unknown.yaml"], capsys)

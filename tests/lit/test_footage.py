@@ -51,6 +51,53 @@ def test_flat_patches_are_drawn_again(tmp_path: Path) -> None:
     assert texture(np.full((32, 32, 3), 90, np.uint8)) == 0
 
 
+def test_shrinking_shows_more_of_the_frame_in_the_same_crop(tmp_path: Path) -> None:
+    """In frames that are ramps, one grey level per pixel, a crop's slope is the factor that it was reduced by."""
+    from PIL import Image
+
+    (tmp_path / "clip").mkdir()
+    ramp = np.broadcast_to(np.arange(160, dtype=np.uint8)[None, :, None], (96, 160, 3)).copy()
+    for index in range(5):
+        Image.fromarray(ramp).save(tmp_path / "clip" / f"{index}.png")
+
+    def slopes(shrink: float) -> list[float]:
+        data = patches(tmp_path, side=32, shrink=shrink)
+        crops = [data[0, index]["frames"].numpy() for index in range(40)]
+        assert {crop.shape for crop in crops} == {(5, 32, 32, 3)}
+        return [max(float(np.ptp(crop[2].mean(axis, dtype=float))) for axis in (0, 1)) / 31 for crop in crops]
+
+    assert set(slopes(1)) == {1}
+    found = slopes(2)
+    assert 1 <= min(found) < 1.2
+    assert 1.8 < max(found) < 2.1
+    assert max(slopes(8)) < 3.2, "never more than the frame has"
+
+
+def test_a_panned_clip_is_one_frame_from_moving_places(tmp_path: Path) -> None:
+    """Frames that say at each pixel where it is (red, green) and when (blue)."""
+    from PIL import Image
+
+    (tmp_path / "clip").mkdir()
+    y, x = np.mgrid[:160, :200].astype(np.uint8)
+    for index in range(5):
+        Image.fromarray(np.stack([x, y, np.full_like(x, 50 * index)], -1)).save(tmp_path / "clip" / f"{index}.png")
+
+    def seen(pan: float, index: int) -> tuple[set[int], np.ndarray]:
+        clip = patches(tmp_path, side=32, pan=pan, shrink=1.5)[0, index]["frames"].numpy()
+        return set(clip[..., 2].flat), clip[..., :2].mean((1, 2))
+
+    travelled = []
+    for index in range(30):
+        times, places = seen(1, index)
+        assert times == {100}, "the middle frame alone"
+        travelled.append(np.abs(places - places[2]).max())
+        times, places = seen(0, index)
+        assert times == {0, 50, 100, 150, 200}
+        assert np.ptp(places, 0).max() == 0
+    assert 3 < np.median(travelled) < 12
+    assert 5 < sum(len(seen(0.5, index)[0]) == 1 for index in range(30)) < 25
+
+
 def test_sampler_shares_epochs_out_and_tells_them(footage: Path) -> None:
     def keys(rank: int, devices: int, epoch: int) -> list[tuple[int, int]]:
         sampler = EpochSampler(12, seed=0, devices=devices, rank=rank)
