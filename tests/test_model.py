@@ -1,16 +1,21 @@
 """The bundled model: what `blindvsr upscale` uses when no weights are given."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors import safe_open
 from skimage.io import imsave
 
 from blindvsr.cli import main
-from blindvsr.degrade import bicubic_up, crop_to_scale, degrade_frame, gaussian_kernel
+from blindvsr.degrade import bicubic_up, crop_to_scale, degrade_frame, draw_kernel, gaussian_kernel
 from blindvsr.frames import Frame, image_files, read_image
 from blindvsr.metrics import psnr
 from blindvsr.upscale import BUNDLED
+from blindvsr.video import read_video
+from blindvsr.weights import load_network
+from tests.conftest import REPOSITORY
 
 
 def test_it_is_small_and_describes_itself() -> None:
@@ -35,3 +40,18 @@ def test_upscale_without_weights_beats_bicubic(bundled_frames: list[Frame], tmp_
         gains = [psnr(read_image(file), frame) - psnr(bicubic_up(read_image(low / file.name)), frame)
                  for file, frame in zip(files, truth, strict=True)]
         assert np.mean(gains) > 0.3, f"sigma {sigma}"
+
+
+@torch.no_grad()
+def test_estimated_kernels_are_nearer_than_any_fixed_guess() -> None:
+    """Of all fixed guesses the entries' median has the least mean L1 distance to the three true kernels."""
+    frames = list(itertools.islice(read_video(REPOSITORY / "demo" / "bigbuckbunny.mp4"), 5))
+    true = [draw_kernel("gaussian", np.random.default_rng(0), sigma) for sigma in (0.6, 1.2, 1.8)]
+    net = load_network(BUNDLED)
+    distances = []
+    for kernel in true:
+        low = np.stack([degrade_frame(frame, kernel) for frame in frames])
+        clip = torch.from_numpy(low).permute(0, 3, 1, 2)[None].float() / 255
+        distances.append(np.abs(net.estimate_kernel(clip)[0, 0].numpy() - kernel).sum())
+    guess = np.median(true, axis=0)
+    assert np.mean(distances) < 0.9 * np.mean([np.abs(guess - kernel).sum() for kernel in true])
