@@ -239,4 +239,6 @@ def save_network(net: BlindVSR, path: str | Path, dtype: torch.dtype = torch.flo
         raise InputError(f"--out {path}: the exported file must end in .safetensors")
     state = {key: tensor.detach().cpu().to(dtype).contiguous() for key, tensor in net.state_dict().items()}
     with replacing(path) as temporary:
+        mode = temporary.stat().st_mode
         save_file(state, temporary, {"format": FORMAT, "config": json.dumps(asdict(net.config))})
+        temporary.chmod(mode)  # safetensors makes its files readable for their owner alone

@@ -27,8 +27,8 @@ def test_it_is_small_and_describes_itself() -> None:
 
 
 def test_upscale_without_weights_beats_bicubic(bundled_frames: list[Frame], tmp_path: Path) -> None:
-    """Footage that it has never seen, blurred by kernels it is not told, at both ends of the range."""
-    for sigma in (0.8, 1.6):
+    """Footage that it has never seen, blurred by kernels it is not told. The stronger the blur, the more is to win."""
+    for sigma, least in ((0.8, 0.2), (1.6, 0.8)):
         low, restored = tmp_path / f"low-{sigma}", tmp_path / f"restored-{sigma}"
         truth = [crop_to_scale(frame)[60:252, 120:376] for frame in bundled_frames]
         low.mkdir()
@@ -39,7 +39,7 @@ def test_upscale_without_weights_beats_bicubic(bundled_frames: list[Frame], tmp_
         assert len(files) == len(truth)
         gains = [psnr(read_image(file), frame) - psnr(bicubic_up(read_image(low / file.name)), frame)
                  for file, frame in zip(files, truth, strict=True)]
-        assert np.mean(gains) > 0.3, f"sigma {sigma}"
+        assert np.mean(gains) > least, f"sigma {sigma}"
 
 
 @torch.no_grad()

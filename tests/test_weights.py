@@ -52,6 +52,8 @@ def test_export_keeps_everything(official_file: Path, tmp_path: Path, capsys: py
 def test_half_size_export(tmp_path: Path) -> None:
     net = BlindVSR(SMALL)
     save_network(net, tmp_path / "net.safetensors", torch.float16)
+    (tmp_path / "other").touch()
+    assert (tmp_path / "net.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode, "the umask"
     loaded = load_network(tmp_path / "net.safetensors")
     assert loaded.config == SMALL
     assert loaded.fuse.weight.dtype == torch.float32
