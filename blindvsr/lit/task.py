@@ -14,8 +14,8 @@ from torchmetrics import MeanMetric
 
 from blindvsr import InputError
 from blindvsr.datasets import WINDOW, Video
-from blindvsr.frames import Frame
 from blindvsr.degrade import blur_down, draw_kernel
+from blindvsr.frames import Frame
 from blindvsr.initial import normalise_flow, normalise_kernel
 from blindvsr.lit.footage import ValidationClip
 from blindvsr.losses import Rollout, kernel_distance, rollout, supervised, terms
@@ -89,8 +89,8 @@ class BlindVSRTask(pl.LightningModule):
         self.net.recompute_trunk = recompute_trunk
         self.lr, self.halve_every, self.objective = lr, halve_every, objective
         self.kernel_lr = lr if kernel_lr is None else kernel_lr
-        self.pretrained = bool(weights or flow_weights)
-        self.flow_lr = flow_lr if self.pretrained or flow_lr == 0 else lr
+        self.known = {"flow": bool(weights or flow_weights), "kernel": bool(weights or kernel_weights)}
+        self.flow_lr = flow_lr if self.known["flow"] or flow_lr == 0 else lr
         self.net.flow_net.requires_grad_(self.flow_lr > 0)
         self.net.kernel_net.requires_grad_(self.kernel_lr > 0)
         # only what rebuilds the network, as plain values: hyper-parameters in a checkpoint beat flags, and
@@ -134,7 +134,7 @@ class BlindVSRTask(pl.LightningModule):
             )
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        if self.global_step == 0 and not self.pretrained:
+        if self.global_step == 0:
             self._normalise(batch)
         losses, curves = self._losses(batch)
         loss = torch.stack(list(losses.values())).sum()
@@ -145,9 +145,9 @@ class BlindVSRTask(pl.LightningModule):
 
     def _normalise(self, batch: dict[str, Tensor]) -> None:
         """Starts a part that learns alone and from nothing where it learns soonest."""
-        if "flow" in batch:
+        if "flow" in batch and not self.known["flow"]:
             normalise_flow(self.net.flow_net, batch["first"])
-        elif self.objective == "kernel":
+        elif "flow" not in batch and self.objective == "kernel" and not self.known["kernel"]:
             normalise_kernel(self.net.kernel_net, batch["clip"])
         else:
             return

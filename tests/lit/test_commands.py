@@ -147,12 +147,17 @@ def test_flow_from_nothing_then_supervised(footage: Path, tmp_path: Path) -> Non
 
 def test_kernels_from_nothing(footage: Path, tmp_path: Path) -> None:
     """configs/kernel.yaml's objective; the estimator is normalised on the first batch and so blind to plain colour."""
-    assert main(fit_arguments(footage, tmp_path, "--model.objective=kernel", "--checkpoint.monitor=val/kernel",
-                              "--checkpoint.mode=min", "--data.kind=realistic", "--model.kernel_lr=1e-9")) == 0
+    fit = fit_arguments(footage, tmp_path, "--model.objective=kernel", "--checkpoint.monitor=val/kernel",
+                        "--checkpoint.mode=min", "--data.kind=realistic", "--model.kernel_lr=1e-9")
+    assert main(fit) == 0
     run = tmp_path / "lightning_logs" / "version_0"
     assert len(scalars(run)["val/kernel"]) == 2
-    first = load_network(run / "checkpoints" / "last.ckpt").kernel_net.features[0].weight
-    assert first.sum((2, 3)).abs().max() < 1e-3 * first.abs().max()
+    learnt = load_network(run / "checkpoints" / "last.ckpt").kernel_net.features[0].weight
+    assert learnt.sum((2, 3)).abs().max() < 1e-3 * learnt.abs().max()
+    # what has been learnt is not normalised again
+    assert main([*fit, f"--model.kernel_weights={run / 'checkpoints' / 'last.ckpt'}", "--data.seed=1"]) == 0
+    kept = load_network(tmp_path / "lightning_logs" / "version_1" / "checkpoints" / "last.ckpt")
+    torch.testing.assert_close(kept.kernel_net.features[0].weight, learnt, rtol=0, atol=1e-6)
 
 
 def test_low_resolution_footage_alone(footage: Path, tmp_path: Path) -> None:
