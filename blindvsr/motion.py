@@ -16,6 +16,7 @@ from blindvsr.frames import Frame
 TRANSLATION, LARGEST = 2.0, 16.0  # mean length, and the longest
 ROTATION, ZOOM = math.radians(2), 0.03  # standard deviations
 BENDING = 0.7  # mean amplitude of the low-frequency field
+SLOWED = 0.5  # share of the motions that are slower than this
 STEPS = (2.0, 4.0)  # pixels of the footage per pixel of the pair
 SIGMAS = (0.1, 0.5)  # of the blur, pixels of the pair: 0.4 to 2.0 pixels of the footage at step 4
 MOVERS = 2  # objects in front of the background, at most
@@ -35,8 +36,10 @@ def _smooth(rng: Generator, side: int, channels: int) -> Array:
 
 
 def draw_flow(rng: Generator, side: int) -> Array:
-    """A smooth motion: translation, rotation and zoom about a point of the frame, and a low-frequency field; the whole
-    of it slowed down by a factor between 0 and 1. Fractions of a pixel are what super-resolution lives on.
+    """A smooth motion: translation, rotation and zoom about a point of the frame, and a low-frequency field.
+
+    Every other one is slowed down by a factor between 0 and 1: fractions of a pixel are what super-resolution lives on,
+    while the large motions are what learning starts with.
 
     Returns:
         (side, side, 2), (dx, dy), pixels.
@@ -47,7 +50,8 @@ def draw_flow(rng: Generator, side: int) -> Array:
     offsets = np.stack(np.meshgrid(range(side), range(side)), -1) - rng.random(2) * side
     flow = offsets @ matrix.T + length * np.array([np.cos(direction), np.sin(direction)])
     flow = flow + rng.exponential(BENDING) * _smooth(rng, side, 2)
-    return (rng.random() * flow).astype(np.float32)
+    slowed = rng.random() if rng.random() < SLOWED else 1
+    return (slowed * flow).astype(np.float32)
 
 
 def _sampled(image: Any, places: Any) -> Array:
