@@ -18,7 +18,7 @@ from blindvsr.datasets import TRAIN_FOLDERS, find_videos
 from blindvsr.degrade import KERNEL_SIZE, SIGMAS, crop_to_scale, degrade_frame, gaussian_kernel
 from blindvsr.frames import Frame
 from blindvsr.network import BlindVSR
-from blindvsr.upscale import BUNDLED
+from blindvsr.weights import BUNDLED
 from blindvsr.weights import load_network
 
 Kernel = NDArray[np.float64]

@@ -28,7 +28,7 @@ from blindvsr.degrade import SCALE, blur_down, gaussian_kernel
 from blindvsr.lit.data import BlindVSRData
 from blindvsr.losses import Rollout, self_supervised, supervised, terms
 from blindvsr.network import BlindVSR
-from blindvsr.video import read_video
+from blindvsr.video.reader import read_video
 
 DEMO = Path(__file__).parents[1] / "demo" / "bigbuckbunny.mp4"
 SIGMA = 1.2

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import torch
 
-from blindvsr.encode import write_video
 from blindvsr.frames import Frame
 from blindvsr.network import BlindVSR
-from blindvsr.pipeline import SAMPLED, upscale
 from blindvsr.restorer import resolve_precision
 from blindvsr.stream import restore, windows
-from blindvsr.trust import KernelTrack
-from blindvsr.video import VideoReader
+from blindvsr.upscale.kernel_track import KernelTrack
+from blindvsr.upscale.pipeline import SAMPLED, upscale
+from blindvsr.video.reader import VideoReader
+from blindvsr.video.writer import write_video
 from blindvsr.weights import load_network
 
 
@@ -56,7 +56,7 @@ def trust(net: BlindVSR, frames: list[Frame], restored: list[Frame]) -> None:
     """Kernels and cycle PSNR, as often as without --save_kernel."""
     track = KernelTrack(net, SAMPLED)
     for window, frame in zip(windows(iter(frames), net.config.num_frames // 2), restored, strict=True):
-        track.see(window, frame)
+        track.add(window, frame)
 
 
 def measure(net: BlindVSR, clip: VideoReader, folder: Path, tile: int | str | None, precision: str) -> dict[str, Cost]:

@@ -8,7 +8,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from blindvsr import InputError, __version__, upscale
+from blindvsr import InputError, __version__
+from blindvsr.upscale import command as upscale
 
 LIGHTNING = {
     "fit": "train on footage: blindvsr fit --config configs/gaussian.yaml --data.train_root DIR",
@@ -86,7 +87,7 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from blindvsr.metrics import score_folders, table, write_summary
+    from blindvsr.scoring import score_folders, table, write_summary
 
     summary = score_folders(arguments.sr, arguments.gt, arguments.all_frames)
     print(table(summary))

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blindvsr import InputError
-from blindvsr.files import replacing
 from blindvsr.frames import VIDEO_SUFFIXES, Frame, check_size, image_files, image_size, read_images
+from blindvsr.outputs import replacing
 
 REDS4 = ("000", "011", "015", "020")  # the test set that is part of REDS' training split
 LR_FOLDER = "LR_blurdown_x4"
@@ -37,7 +37,7 @@ class Video:
         """RGB uint8 frames (H, W, 3), one after another."""
         if self.files:
             return read_images(self.files)
-        from blindvsr.video import read_video  # PyAV loads slowly, and folders of images do without it
+        from blindvsr.video.reader import read_video  # PyAV loads slowly, and folders of images do without it
 
         return read_video(self.source)
 

@@ -6,15 +6,13 @@ import cv2
 import numpy as np
 import scipy.ndimage
 import torch
-import torch.nn.functional as F
 from numpy.random import Generator, RandomState
 from numpy.typing import NDArray
-from torch import Tensor
 
 from blindvsr import InputError
 from blindvsr.frames import Frame
+from blindvsr.ops.blur import SCALE, blur_down
 
-SCALE = 4
 KERNEL_SIZE = 13
 TEST_SIGMA = 1.2  # of the paper's Gaussian test sets
 SIGMAS = tuple(round(0.4 + 0.1 * i, 1) for i in range(17))  # of the paper's Gaussian training: 0.4, 0.5, ..., 2.0
@@ -87,34 +85,6 @@ def draw_kernel(kind: str, rng: Generator, sigma: float | None = None) -> NDArra
         raise InputError(f"kind={kind!r}: choose gaussian or realistic")
     kernel = gaussian_kernel(SIGMAS[rng.integers(len(SIGMAS))] if sigma is None else sigma)
     return np.pad(kernel, max(0, (KERNEL_SIZE - len(kernel)) // 2))
-
-
-def blur_down(frames: Tensor, kernel: Tensor, scale: int = SCALE) -> Tensor:
-    """Blurs by cross-correlation with one kernel per sample, edges repeated, and keeps every `scale`-th pixel from 0.
-
-    So LR pixel i sits on HR pixel `scale` * i. Only the pixels that are kept are computed. Equal to the official
-    double padding, blurring and cropping.
-
-    Args:
-        frames: (B, C, H, W) or (B, T, C, H, W).
-        kernel: (B, 1, k, k), k odd.
-        scale: step, pixels.
-
-    Returns:
-        (B, C, ceil(H / scale), ceil(W / scale)) or the same with T.
-
-    Raises:
-        ValueError: if kernel and frames do not fit.
-    """
-    batch, size = frames.shape[0], kernel.shape[-1]
-    if frames.ndim not in (4, 5) or kernel.shape != (batch, 1, size, size) or size % 2 == 0:
-        raise ValueError(f"kernel {tuple(kernel.shape)} does not fit frames {tuple(frames.shape)}: (B, 1, k, k), k odd")
-    # samples as channel groups, everything else as the batch: one grouped convolution for all kernels
-    planes = frames.reshape(batch, -1, *frames.shape[-2:]).transpose(0, 1)
-    padded = F.pad(planes, (size // 2,) * 4, mode="replicate")
-    with torch.autocast(frames.device.type, enabled=False):  # low-resolution frames are data, not activations
-        result = F.conv2d(padded, kernel.to(frames.dtype), stride=scale, groups=batch).transpose(0, 1)
-    return result.reshape(*frames.shape[:-2], *result.shape[-2:])
 
 
 def bicubic_up(frame: Frame, scale: int = SCALE) -> Frame:

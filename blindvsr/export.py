@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from blindvsr import InputError, __version__
-from blindvsr.files import replacing
 from blindvsr.network import BlindVSR
+from blindvsr.outputs import replacing
 from blindvsr.tail import collapse
 
 FORMAT = "blindvsr-onnx/1"

@@ -1,4 +1,4 @@
-"""The self-supervised objective (paper, section 3.4; weights as in the official code), and a supervised one."""
+"""The self-supervised objective (paper, section 3.4; weights as in the official code), and those with known truth."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blindvsr.degrade import blur_down
-from blindvsr.metrics import CROP
+from blindvsr.flow import LEVELS, PWCNet
 from blindvsr.network import BlindVSR
-from blindvsr.tail import InteriorTail, collapse
+from blindvsr.ops.blur import blur_down
+from blindvsr.tail import RING, InteriorTail, collapse
 
 BOUNDARY_WEIGHT, SPARSE_WEIGHT, CENTRE_WEIGHT = 0.5, 0.04, 1.0
 BOUNDARY_SCALE = 30.0
@@ -17,6 +17,9 @@ CHARBONNIER = 1e-3  # under this difference the distance is quadratic
 STRUCTURE_WEIGHT = 0.05
 SSIM_WINDOW, SSIM_STEP = 8, 4  # pixels
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # as in the protocol's SSIM
+# Of the mean end-point error at levels 6 to 2. The paper weights sums over pixels with 0.32, 0.08, 0.02, 0.01, 0.005;
+# each level has four times the pixels of the one before.
+LEVEL_WEIGHTS = (1.0, 1.0, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,12 @@ def kernel_terms(kernel: Tensor) -> dict[str, Tensor]:
     }
 
 
-def terms(passed: Rollout) -> dict[str, Tensor]:
+def terms(outputs: Rollout) -> dict[str, Tensor]:
     """The weighted terms aux, cycle, boundary, sparse and centre; the loss is their sum."""
     return {
-        "aux": F.l1_loss(passed.restored_down, passed.centre),
-        "cycle": F.l1_loss(passed.cycle, passed.centre),
-        **kernel_terms(passed.kernel.float()),
+        "aux": F.l1_loss(outputs.restored_down, outputs.centre),
+        "cycle": F.l1_loss(outputs.cycle, outputs.centre),
+        **kernel_terms(outputs.kernel.float()),
     }
 
 
@@ -135,7 +138,7 @@ def supervised(net: BlindVSR, clip: Tensor, truth: Tensor, kernel: Tensor) -> tu
         kernel: `kernel_distance`; trains the kernel estimator alone, and is left out where that is frozen.
     """
     restored = net(clip, tail=InteriorTail(net.tail))
-    inside = (..., slice(CROP, -CROP), slice(CROP, -CROP))  # what the interior's tail gets right, and what is scored
+    inside = (..., slice(RING, -RING), slice(RING, -RING))  # what the interior's tail gets right, and what is scored
     losses = {
         "restored": ((restored[inside] - truth[inside]).square() + CHARBONNIER**2).sqrt().mean(),
         "structure": STRUCTURE_WEIGHT * (1 - similarity(restored[inside], truth[inside])),
@@ -160,3 +163,27 @@ def similarity(first: Tensor, second: Tensor) -> Tensor:
 def kernel_distance(kernel: Tensor, truth: Tensor) -> Tensor:
     """L1 distance of kernels (B, 1, k, k): the sum over a kernel, between 0 and 2, and the mean over the batch."""
     return (kernel - truth).abs().sum((1, 2, 3)).mean()
+
+
+def end_point_error(flow: Tensor, truth: Tensor) -> Tensor:
+    """Mean length of the difference of two flow fields (B, 2, H, W)."""
+    return (flow - truth).square().sum(1).clamp(min=1e-12).sqrt().mean()
+
+
+def flow_terms(net: PWCNet, first: Tensor, second: Tensor, truth: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """The multi-scale end-point error of PWC-Net (Sun et al., CVPR 2018, section 3).
+
+    Args:
+        net: flow network.
+        first, second: (B, 3, H, W), RGB in [0, 1].
+        truth: (B, 2, H, W), pixels.
+
+    Returns:
+        The weighted error of each level, in units of 20 pixels, whose sum is the loss; and the network's flow,
+        (B, 2, H, W), pixels.
+    """
+    flows = net.flows(net.pyramid(first), net.pyramid(second))
+    losses = {}
+    for level, weight, flow in zip(LEVELS, LEVEL_WEIGHTS, flows, strict=True):
+        losses[f"level{level}"] = weight * end_point_error(flow, net.to_level(truth, flow))
+    return losses, net.to_pixels(flows[-1], (truth.shape[-2], truth.shape[-1]))

@@ -101,14 +101,14 @@ class Restorer:
             pixel = self.config.num_features * self.dtype.itemsize
             self.plan = make_plan(self.tile, height, width, pixel, memory_budget(self.device, self.tile))
         pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
-        return self._shrinking(lambda plan: self._encode(pixels, plan), (height, width), ())
+        return self._within_memory(lambda plan: self._encode(pixels, plan), (height, width), ())
 
     def restore(self, window: Sequence[Encoded]) -> Tensor:
         """The restored middle frame of a window: (1, 3, 4H, 4W) float32, unclamped."""
         height, width = window[0].frame.shape[-2:]
-        return self._shrinking(lambda plan: self._restore(window, plan), (height, width), window)
+        return self._within_memory(lambda plan: self._restore(window, plan), (height, width), window)
 
-    def _shrinking(self, work: Callable[[Plan], T], size: tuple[int, int], held: Sequence[Encoded]) -> T:
+    def _within_memory(self, work: Callable[[Plan], T], size: tuple[int, int], held: Sequence[Encoded]) -> T:
         while True:
             assert self.plan is not None
             try:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 SCALE = 4
 FIELD = 5  # side of what an output depends on, low-resolution pixels
+RING = SCALE  # restored pixels at every border that the interior's convolution does not give
 PLACES = 3  # per axis: first pixel, those between, last pixel
 
 

@@ -15,8 +15,8 @@ from tqdm import tqdm
 from blindvsr import InputError
 from blindvsr.datasets import LR_FOLDER, TRAIN_FOLDERS, Video, check_frames, find_videos
 from blindvsr.degrade import SCALE, TEST_SIGMA, crop_to_scale, degrade_frame, draw_kernel, gaussian_kernel
-from blindvsr.files import replacing
 from blindvsr.frames import image_size, write_image
+from blindvsr.outputs import replacing
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -16,10 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from blindvsr import InputError
-from blindvsr.files import replacing
 from blindvsr.flow import PYRAMID
 from blindvsr.network import BlindVSR, NetConfig
+from blindvsr.outputs import replacing
 
+BUNDLED = Path(__file__).parent / "models" / "default.safetensors"
 FORMAT = "blindvsr/1"
 LIGHTNING_PREFIX = "net."  # the LightningModule holds the network under this name
 StateDict = dict[str, Tensor]

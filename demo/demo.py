@@ -13,10 +13,10 @@ from skimage.io import imsave
 
 from blindvsr.cli import main
 from blindvsr.degrade import bicubic_up
-from blindvsr.encode import write_video
 from blindvsr.frames import Frame, image_files, read_image
 from blindvsr.metrics import psnr
-from blindvsr.timing import constant
+from blindvsr.video.timing import constant
+from blindvsr.video.writer import write_video
 
 HERE = Path(__file__).parent
 OUT = HERE.parent / "build" / "demo"

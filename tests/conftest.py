@@ -15,7 +15,6 @@ from PIL import Image
 from blindvsr.cli import main
 from blindvsr.frames import Frame
 from blindvsr.network import BlindVSR, NetConfig
-from blindvsr.video import read_video
 from blindvsr.weights import load_network
 
 REPOSITORY = Path(__file__).parents[1]
@@ -76,6 +75,8 @@ def official_net(official_file: Path) -> BlindVSR:
 @pytest.fixture(scope="session")
 def bundled_frames() -> list[Frame]:
     """The first frames of the bundled clip, halved to 640x360."""
+    from blindvsr.video.reader import read_video  # PyAV, which most tests do without
+
     frames = itertools.islice(read_video(REPOSITORY / "demo" / "bigbuckbunny.mp4"), 8)
     return [np.ascontiguousarray(frame[::2, ::2]) for frame in frames]
 

@@ -13,16 +13,23 @@ def loaded(module: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "module",
-    ["flow", "kernel", "network", "losses", "degrade", "metrics", "frames", "video", "stream", "weights", "datasets",
-     "testset", "ops", "export", "cli"],
+    ["flow", "kernel", "network", "losses", "degrade", "metrics", "scoring", "frames", "stream", "weights", "datasets",
+     "testset", "ops", "export", "cli", "video.reader", "video.writer", "upscale.pipeline", "lit.motion"],
 )
 def test_no_lightning_outside_lit(module: str) -> None:
     modules = loaded(f"blindvsr.{module}")
     assert not {"pytorch_lightning", "lightning", "jittor", "cupy", "onnx", "onnxruntime"} & modules
     if module == "ops":
         assert not {"blindvsr.network", "blindvsr.flow"} & modules
+    if module == "losses":
+        assert not {"cv2", "skimage"} & modules
     if module == "cli":
         assert "torch" not in modules  # --help must be quick
+
+
+@pytest.mark.parametrize("module", ["video", "upscale", "datasets", "testset", "lit.command", "stream"])
+def test_videos_alone_need_pyav(module: str) -> None:
+    assert "av" not in loaded(f"blindvsr.{module}")
 
 
 def test_lit_is_where_lightning_comes_in() -> None:

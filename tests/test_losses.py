@@ -1,4 +1,4 @@
-"""The supervised objective, and gradients with less memory."""
+"""The supervised objectives, and gradients with less memory."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,13 @@ import torch
 from skimage.metrics import structural_similarity
 
 from blindvsr.degrade import blur_down
+from blindvsr.flow import LEVELS, PWCNet
+from blindvsr.frames import Frame
+from blindvsr.lit.motion import moving_pair
+from blindvsr.lit.normalise import normalise_flow
 from blindvsr.losses import (
-    CHARBONNIER, STRUCTURE_WEIGHT, kernel_distance, self_supervised, similarity, supervised,
+    CHARBONNIER, STRUCTURE_WEIGHT, end_point_error, flow_terms, kernel_distance, self_supervised, similarity,
+    supervised,
 )
 from blindvsr.network import BlindVSR
 from tests.conftest import SMALL
@@ -68,3 +73,34 @@ def test_a_recomputed_trunk_changes_no_gradient() -> None:
         torch.stack(list(self_supervised(net, clip).values())).sum().backward()
         gradients.append([parameter.grad.clone() for parameter in net.trunk.parameters()])
     torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
+def test_the_loss_of_the_flow_is_zero_for_the_truth_alone() -> None:
+    """Constant flow in frames whose sides are no multiples of 64: every level in its own units."""
+    net = PWCNet(0.1)
+    truth = torch.tensor([3.0, -2.0]).view(1, 2, 1, 1).expand(2, 2, 48, 80)
+    units = {48: 20 * 48 / 64, 80: 20 * 80 / 128}
+    flows = [torch.tensor([3 / units[80], -2 / units[48]]).view(1, 2, 1, 1).expand(2, 2, 64 >> level, 128 >> level)
+             for level in LEVELS]
+    for flow in flows:
+        assert end_point_error(flow, net.to_level(truth, flow)) < 1e-5
+    assert end_point_error(net.to_pixels(flows[-1], (48, 80)), truth) < 1e-5
+    assert end_point_error(truth, torch.zeros_like(truth)).item() == pytest.approx(13**0.5)
+
+
+def test_a_few_steps_lower_the_end_point_error(bundled_frames: list[Frame]) -> None:
+    torch.manual_seed(0)
+    net = PWCNet(0.1)
+    pair = moving_pair(bundled_frames[0], bundled_frames[-1], 64, np.random.default_rng(1))
+    made = {name: torch.from_numpy(array)[None] for name, array in pair.items()}
+    normalise_flow(net, made["first"])
+    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
+    errors = []
+    for _ in range(25):
+        losses, flow = flow_terms(net, made["first"], made["second"], made["flow"])
+        optimizer.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        optimizer.step()
+        errors.append(end_point_error(flow, made["flow"]).item())
+    assert losses.keys() == {"level6", "level5", "level4", "level3", "level2"}
+    assert errors[-1] < 0.6 * errors[0]

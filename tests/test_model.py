@@ -12,8 +12,8 @@ from blindvsr.cli import main
 from blindvsr.degrade import bicubic_up, crop_to_scale, degrade_frame, draw_kernel, gaussian_kernel
 from blindvsr.frames import Frame, image_files, read_image
 from blindvsr.metrics import psnr
-from blindvsr.upscale import BUNDLED
-from blindvsr.video import read_video
+from blindvsr.video.reader import read_video
+from blindvsr.weights import BUNDLED
 from blindvsr.weights import load_network
 from tests.conftest import REPOSITORY
 

@@ -1,7 +1,5 @@
 """What is watched and written while a trainer runs: pictures, time per step, restored frames."""
 
-import signal
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,70 +10,20 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import BasePredictionWriter, Callback
-from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 from torchvision.utils import flow_to_image
 from tqdm import tqdm
 
-from blindvsr import InputError
 from blindvsr.datasets import WINDOW, Video
 from blindvsr.degrade import bicubic_up
-from blindvsr.files import replacing
 from blindvsr.frames import Frame, write_image
 from blindvsr.lit.footage import ValidationClip
 from blindvsr.lit.task import BlindVSRTask, to_clip
 from blindvsr.network import BlindVSR
+from blindvsr.outputs import replacing
 
 KERNEL_ZOOM = 16
-GRACE = 5.0  # seconds
-FAILED = "another process of this run failed, and says above why"
-
-
-class EndTogether(Callback):
-    """An error in the process that started the others ends them too: they would wait for it half an hour.
-
-    Processes that torchrun or SLURM started are theirs to end.
-    """
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        environment = getattr(trainer.strategy, "cluster_environment", None)
-        if trainer.local_rank and isinstance(environment, LightningEnvironment):
-            time.sleep(GRACE / 2)  # a mistake that all make is said once: the first process interrupts this one
-            return
-        others = _others(trainer)
-        known = isinstance(exception, (InputError, KeyboardInterrupt))
-        # of a process that failed, this one sees a broken connection first
-        failed = not known and any(_code(process) for process in others)
-        for process in others:
-            process.send_signal(signal.SIGINT)  # unwinds, so that no temporary file is left
-        for process in others:
-            if _code(process) is None:
-                process.kill()  # it hangs in a collective operation
-        if failed:
-            raise InputError(FAILED) from exception
-
-
-def _others(trainer: pl.Trainer) -> list[subprocess.Popen[bytes]]:
-    return getattr(trainer.strategy.launcher, "procs", [])
-
-
-def wait_for_others(trainer: pl.Trainer) -> None:
-    """The process that started the others ends last: it may have had the shorter videos.
-
-    Raises:
-        InputError: if one of them failed.
-    """
-    if any([process.wait() for process in _others(trainer)]):
-        raise InputError(FAILED)
-
-
-def _code(process: subprocess.Popen[bytes]) -> int | None:
-    """The exit code of a process that is about to end, or None."""
-    try:
-        return process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        return None
 
 
 class StepTime(Callback):

@@ -12,8 +12,9 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from blindvsr import InputError
-from blindvsr.lit.callbacks import EndTogether, FramesWriter, Pictures, StepTime, wait_for_others
+from blindvsr.lit.callbacks import FramesWriter, Pictures, StepTime
 from blindvsr.lit.data import BlindVSRData
+from blindvsr.lit.processes import EndTogether, wait_for_others
 from blindvsr.lit.task import BlindVSRTask
 from blindvsr.weights import read_state_dict
 

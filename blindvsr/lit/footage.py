@@ -17,7 +17,7 @@ from blindvsr import InputError
 from blindvsr.datasets import WINDOW, Video, decoded
 from blindvsr.degrade import TEST_SIGMA, crop_to_scale, degrade_frame, draw_kernel
 from blindvsr.frames import Frame, read_image
-from blindvsr.motion import moving_pair
+from blindvsr.lit.motion import moving_pair
 
 LEAST_TEXTURE = 7.0  # mean Sobel response under which a patch is drawn again (official)
 DRAWS = 5

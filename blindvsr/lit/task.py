@@ -16,12 +16,14 @@ from blindvsr import InputError
 from blindvsr.datasets import WINDOW, Video
 from blindvsr.degrade import blur_down, draw_kernel
 from blindvsr.frames import Frame
-from blindvsr.initial import normalise_flow, normalise_kernel
 from blindvsr.lit.footage import ValidationClip
-from blindvsr.losses import Rollout, kernel_distance, rollout, supervised, terms
-from blindvsr.metrics import Scores, Summary, crop_to, scored_frames, summarise, table, write_summary
-from blindvsr.motion import end_point_error, flow_terms
+from blindvsr.lit.normalise import normalise_flow, normalise_kernel
+from blindvsr.losses import (
+    Rollout, end_point_error, flow_terms, kernel_distance, rollout, supervised, terms,
+)
+from blindvsr.metrics import Scores, scored_frames
 from blindvsr.network import BlindVSR, NetConfig
+from blindvsr.scoring import Summary, crop_to, summarise, table, write_summary
 from blindvsr.stream import restore
 from blindvsr.weights import LIGHTNING_PREFIX, check_state_dict, load_network, load_part
 
@@ -165,8 +167,8 @@ class BlindVSRTask(pl.LightningModule):
             truth = batch["frames"][:, WINDOW // 2].movedim(-1, 1).float() / 255
             losses, restored = supervised(self.net, batch["clip"], truth, batch["kernel"])
             return losses, {"psnr": _psnr(restored.detach(), truth)}
-        passed = rollout(self.net, batch["clip"])
-        return terms(passed), self._psnrs(passed)
+        outputs = rollout(self.net, batch["clip"])
+        return terms(outputs), self._psnrs(outputs)
 
     def _over_devices(self, curves: dict[str, Tensor]) -> dict[str, Tensor]:
         """Means over all devices' batches. One exchange for all of them, which nobody waits for: sync_dist=True would
@@ -178,9 +180,9 @@ class BlindVSRTask(pl.LightningModule):
 
     @staticmethod
     @torch.no_grad()
-    def _psnrs(passed: Rollout) -> dict[str, Tensor]:
-        return {"cycle_psnr": _psnr(passed.cycle, passed.centre),
-                "aux_psnr": _psnr(passed.restored_down, passed.centre)}
+    def _psnrs(outputs: Rollout) -> dict[str, Tensor]:
+        return {"cycle_psnr": _psnr(outputs.cycle, outputs.centre),
+                "aux_psnr": _psnr(outputs.restored_down, outputs.centre)}
 
     def validation_step(self, clip: ValidationClip | dict[str, Tensor], batch_idx: int) -> None:
         if isinstance(clip, dict):
@@ -188,9 +190,9 @@ class BlindVSRTask(pl.LightningModule):
             self.log("val/epe", error, prog_bar=True, batch_size=_length(clip), sync_dist=True)
             return
         middle = slice(len(clip.low) // 2 - WINDOW // 2, len(clip.low) // 2 + WINDOW // 2 + 1)
-        passed = rollout(self.net, to_clip(clip.low[middle], self.device))
+        outputs = rollout(self.net, to_clip(clip.low[middle], self.device))
         weight = self._weight(batch_idx)
-        self.val_aux_psnr.update(self._psnrs(passed)["aux_psnr"], weight)
+        self.val_aux_psnr.update(self._psnrs(outputs)["aux_psnr"], weight)
         self.log("val/aux_psnr", self.val_aux_psnr, batch_size=1)
         if clip.truth is None:
             return

@@ -1,6 +1,7 @@
-"""Operators that know no network: the cost volume of PWC-Net and warping by a flow field in pixels."""
+"""Operators that know no network: cost volume, warping by a flow field in pixels, blurring with downsampling."""
 
+from blindvsr.ops.blur import blur_down
 from blindvsr.ops.cost_volume import cost_volume
 from blindvsr.ops.warp import backwarp, coverage, positions, sample
 
-__all__ = ["backwarp", "cost_volume", "coverage", "positions", "sample"]
+__all__ = ["backwarp", "blur_down", "cost_volume", "coverage", "positions", "sample"]

@@ -17,8 +17,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from blindvsr.cli import main
 from blindvsr.frames import Frame, read_image
 from blindvsr.lit.task import BlindVSRTask
-from blindvsr.metrics import score_folders
 from blindvsr.network import BlindVSR, NetConfig
+from blindvsr.scoring import score_folders
 from blindvsr.stream import restore
 from blindvsr.weights import load_network, save_network
 from tests.conftest import REPOSITORY, draw_video, run_fails

@@ -1,4 +1,4 @@
-"""`blindvsr upscale`: options and their checks. The work is in `blindvsr.pipeline`, imported when there is some."""
+"""`blindvsr upscale`: options and their checks. The work is in `pipeline.py`, imported when there is some."""
 
 import argparse
 import sys
@@ -11,7 +11,6 @@ from blindvsr import InputError
 if TYPE_CHECKING:
     import torch
 
-BUNDLED = Path(__file__).parent / "models" / "default.safetensors"
 INCOMPLETE = 3  # exit code: the input was damaged, what could be decoded is restored
 
 
@@ -58,8 +57,8 @@ def check_paths(source: Path, target: Path, kernel_file: Path | None, overwrite:
     Raises:
         InputError: naming the path and the remedy.
     """
-    from blindvsr.encode import WRITTEN_SUFFIXES
     from blindvsr.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+    from blindvsr.video.writer import WRITTEN_SUFFIXES
 
     suffix = target.suffix.lower()
     if suffix in IMAGE_SUFFIXES or suffix in VIDEO_SUFFIXES and suffix not in WRITTEN_SUFFIXES:
@@ -117,16 +116,16 @@ def run(args: argparse.Namespace) -> int:
         InputError: for everything that a user can mend.
     """
     check_paths(args.input, args.output, args.save_kernel, args.overwrite)
+
+    from blindvsr.network import SMALLEST
+    from blindvsr.restorer import resolve_precision
+    from blindvsr.upscale.pipeline import upscale
+    from blindvsr.video.source import open_source
+    from blindvsr.weights import BUNDLED, load_network
+
     weights = args.weights or BUNDLED
     if weights is BUNDLED and not BUNDLED.is_file():
         raise InputError("no model is bundled with this installation: give the network's weights with --weights FILE")
-
-    from blindvsr.network import SMALLEST
-    from blindvsr.pipeline import upscale
-    from blindvsr.source import open_source
-    from blindvsr.restorer import resolve_precision
-    from blindvsr.weights import load_network
-
     source = open_source(args.input, args.fps)
     if min(source.size) < SMALLEST:
         raise InputError(f"{args.input} is {source.size[1]}x{source.size[0]}: the least is {SMALLEST}x{SMALLEST}")

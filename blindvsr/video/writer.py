@@ -10,10 +10,10 @@ import av
 import numpy as np
 
 from blindvsr import InputError
-from blindvsr.colour import Colour, convert_format
-from blindvsr.files import replacing
 from blindvsr.frames import Frame
-from blindvsr.timing import Timing
+from blindvsr.outputs import replacing
+from blindvsr.video.colour import Colour, convert_format
+from blindvsr.video.timing import Timing
 
 WRITTEN_SUFFIXES = (".mp4", ".mkv")
 CODEC = "libx264"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from blindvsr import InputError
-from blindvsr.encode import write_video
-from blindvsr.timing import constant
-from blindvsr.video import VideoReader, read_video
+from blindvsr.video.reader import VideoReader, read_video
+from blindvsr.video.timing import constant
+from blindvsr.video.writer import write_video
 from tests.clips import make_video, moving, packets, real_clip, shown_at
 
 

@@ -1,14 +1,12 @@
-"""Frames moved by known motion, and the loss on them."""
+"""Frames moved by known motion."""
 
 import numpy as np
 import pytest
 import torch
 
-from blindvsr import motion
-from blindvsr.flow import LEVELS, PWCNet
 from blindvsr.frames import Frame
-from blindvsr.initial import normalise_flow
-from blindvsr.motion import draw_flow, end_point_error, flow_terms, moving_pair
+from blindvsr.lit import motion
+from blindvsr.lit.motion import draw_flow, moving_pair
 from blindvsr.ops import backwarp, coverage
 
 
@@ -51,33 +49,3 @@ def test_motion_is_smooth_and_of_the_size_of_low_resolution_video() -> None:
     assert 1 < np.median(lengths) < 5
     assert max(lengths) < 2 * motion.LARGEST
     assert max(np.abs(np.diff(flow, axis=1)).max() for flow in flows) < 2
-
-
-def test_the_loss_is_zero_for_the_truth_alone() -> None:
-    """Constant flow in frames whose sides are no multiples of 64: every level in its own units."""
-    net = PWCNet(0.1)
-    truth = torch.tensor([3.0, -2.0]).view(1, 2, 1, 1).expand(2, 2, 48, 80)
-    units = {48: 20 * 48 / 64, 80: 20 * 80 / 128}
-    flows = [torch.tensor([3 / units[80], -2 / units[48]]).view(1, 2, 1, 1).expand(2, 2, 64 >> level, 128 >> level)
-             for level in LEVELS]
-    for flow in flows:
-        assert end_point_error(flow, net.to_level(truth, flow)) < 1e-5
-    assert end_point_error(net.to_pixels(flows[-1], (48, 80)), truth) < 1e-5
-    assert end_point_error(truth, torch.zeros_like(truth)).item() == pytest.approx(13**0.5)
-
-
-def test_a_few_steps_lower_the_end_point_error(bundled_frames: list[Frame]) -> None:
-    torch.manual_seed(0)
-    net = PWCNet(0.1)
-    made = pair(bundled_frames, 1)
-    normalise_flow(net, made["first"])
-    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
-    errors = []
-    for _ in range(25):
-        losses, flow = flow_terms(net, made["first"], made["second"], made["flow"])
-        optimizer.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()
-        optimizer.step()
-        errors.append(end_point_error(flow, made["flow"]).item())
-    assert losses.keys() == {"level6", "level5", "level4", "level3", "level2"}
-    assert errors[-1] < 0.6 * errors[0]

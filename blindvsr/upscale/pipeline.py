@@ -13,15 +13,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from blindvsr import InputError
-from blindvsr.encode import CODEC, CRF, write_video
-from blindvsr.files import replacing
 from blindvsr.frames import VIDEO_SUFFIXES, Frame, write_image
 from blindvsr.network import BlindVSR
-from blindvsr.overlap import ahead, behind
-from blindvsr.source import ImageReader
+from blindvsr.outputs import replacing
 from blindvsr.stream import restore, windows
-from blindvsr.trust import KernelTrack
-from blindvsr.video import VideoReader
+from blindvsr.upscale.kernel_track import KernelTrack
+from blindvsr.video.reader import VideoReader
+from blindvsr.video.source import ImageReader
+from blindvsr.video.threads import read_ahead, write_behind
+from blindvsr.video.writer import CODEC, CRF, write_video
 
 DEPTH = 2  # frames that wait on either side of the network: more would only take memory
 SAMPLED = 8  # without a file of kernels, one frame in so many is looked at: the estimate is 1 % of the plain network
@@ -79,7 +79,7 @@ def upscale(
             pictures = [files.enter_context(replacing(kernel_file.with_suffix(end))) for end in (".mat", ".png")]
         with (
             _open_target(source, target, codec, crf) as write,
-            behind(write, DEPTH) as hand_over,
+            write_behind(write, DEPTH) as hand_over,
             _warnings_beside_the_bar(),
         ):
             count = _run(net, source, tile, precision, track, hand_over)
@@ -103,14 +103,14 @@ def _run(
     layout = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} frames, {rate_noinv_fmt}, {remaining} left"
     count = 0
     with (
-        closing(ahead(source.timed(), DEPTH)) as decoded,
+        closing(read_ahead(source.timed(), DEPTH)) as decoded,
         tqdm(total=source.frames, unit=" frames", bar_format=layout) as bar,
     ):
         # the network holds a window of frames at a time: so does the copy beside it
         copies, inputs = tee(map(note_time, decoded))
         around = windows(copies, net.config.num_frames // 2)
         for window, frame in zip(around, restore(net, inputs, tile, precision), strict=True):
-            track.see(window, frame)
+            track.add(window, frame)
             hand_over((count, times.popleft(), frame))
             count += 1
             bar.update()

@@ -45,7 +45,7 @@ class KernelTrack:
         self._samples = 0
 
     @torch.inference_mode()
-    def see(self, window: list[Frame], restored: Frame) -> None:
+    def add(self, window: list[Frame], restored: Frame) -> None:
         """Takes the next restored frame.
 
         Args:

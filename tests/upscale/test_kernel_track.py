@@ -8,7 +8,7 @@ import torch
 from blindvsr.degrade import blur_down
 from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.stream import windows
-from blindvsr.trust import LARGEST, KernelTrack
+from blindvsr.upscale.kernel_track import LARGEST, KernelTrack
 from tests.clips import moving
 
 
@@ -27,7 +27,7 @@ def test_cycle_psnr_is_that_of_the_cycle(net: BlindVSR) -> None:
         again = blur_down(torch.from_numpy(sharp).permute(2, 0, 1)[None] / 255, net.estimate_kernel(clip))
     difference = (again - clip[:, 2])[..., 2:-2, 2:-2]
     track = KernelTrack(net)
-    track.see(frames, sharp)
+    track.add(frames, sharp)
     assert track.cycle_psnr == pytest.approx(float(-10 * difference.square().mean().log10()), abs=1e-3)
     assert track.indices == [0]
 
@@ -38,8 +38,8 @@ def test_large_frames_are_looked_at_in_the_middle(net: BlindVSR) -> None:
     sharp = cv2.resize(frames[2], (4 * width, 4 * height), interpolation=cv2.INTER_NEAREST)
     cut = [frame[:, 50:-50] for frame in frames]
     whole, middle = KernelTrack(net), KernelTrack(net)
-    whole.see(frames, sharp)
-    middle.see(cut, sharp[:, 200:-200])
+    whole.add(frames, sharp)
+    middle.add(cut, sharp[:, 200:-200])
     assert np.array_equal(whole.kernels[0], middle.kernels[0])
     assert whole.cycle_psnr == pytest.approx(middle.cycle_psnr, abs=1e-6)
 

@@ -10,9 +10,9 @@ import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
 
 from blindvsr import InputError
-from blindvsr.colour import Colour, ToRGB, is_grey
 from blindvsr.frames import Frame
-from blindvsr.timing import Timing, find_timing
+from blindvsr.video.colour import Colour, ToRGB, is_grey
+from blindvsr.video.timing import Timing, find_timing
 
 ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC: the cover of a song is no video
 

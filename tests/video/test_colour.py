@@ -7,10 +7,10 @@ import av
 import numpy as np
 import pytest
 
-from blindvsr.colour import Colour, convert_format
-from blindvsr.encode import write_video
-from blindvsr.timing import constant
-from blindvsr.video import VideoReader, read_video
+from blindvsr.video.colour import Colour, convert_format
+from blindvsr.video.reader import VideoReader, read_video
+from blindvsr.video.timing import constant
+from blindvsr.video.writer import write_video
 from tests.clips import BARS, bars_frame, bars_yuv, colour_bars, make_video, moving
 
 

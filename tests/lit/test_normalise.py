@@ -7,8 +7,8 @@ from torch import nn
 from blindvsr.degrade import blur_down, draw_kernel
 from blindvsr.flow import PWCNet
 from blindvsr.frames import Frame
-from blindvsr.initial import normalise_flow, normalise_kernel
 from blindvsr.kernel import KernelEstimator
+from blindvsr.lit.normalise import normalise_flow, normalise_kernel
 from blindvsr.losses import kernel_distance
 
 

@@ -10,7 +10,7 @@ T = TypeVar("T")
 END = object()
 
 
-def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
+def read_ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     """Runs an iterator in a thread of its own, at most `depth` items ahead; what it raises is raised here."""
     queue: Queue[Any] = Queue(depth)
     stopped = Event()
@@ -32,7 +32,7 @@ def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
         except BaseException as error:  # raised in the thread that consumes
             put((END, error))
 
-    thread = Thread(target=work, name="ahead", daemon=True)
+    thread = Thread(target=work, name="read_ahead", daemon=True)
     thread.start()
     try:
         while True:
@@ -48,7 +48,7 @@ def ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
 
 
 @contextmanager
-def behind(consume: Callable[[T], None], depth: int) -> Iterator[Callable[[T], None]]:
+def write_behind(consume: Callable[[T], None], depth: int) -> Iterator[Callable[[T], None]]:
     """Gives a function that hands items to `consume` in a thread of its own, at most `depth` of them waiting.
 
     What `consume` raises is raised by that function or at the end of the block, which waits until all is consumed. If
@@ -72,7 +72,7 @@ def behind(consume: Callable[[T], None], depth: int) -> Iterator[Callable[[T], N
             raise errors[0]
         queue.put(item)
 
-    thread = Thread(target=work, name="behind", daemon=True)
+    thread = Thread(target=work, name="write_behind", daemon=True)
     thread.start()
     try:
         yield hand_over

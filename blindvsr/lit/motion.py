@@ -1,4 +1,4 @@
-"""Pairs of frames whose motion is known, made of single real frames, and the loss of a flow network on them."""
+"""Pairs of frames whose motion is known, made of single real frames."""
 
 import math
 from typing import Any
@@ -7,9 +7,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from torch import Tensor
 
-from blindvsr.flow import LEVELS, PWCNet
 from blindvsr.frames import Frame
 
 # Distances in pixels of the pair. Between neighbours of a window, low-resolution video moves by a few pixels.
@@ -21,9 +19,6 @@ STEPS = (2.0, 4.0)  # pixels of the footage per pixel of the pair
 SIGMAS = (0.1, 0.5)  # of the blur, pixels of the pair: 0.4 to 2.0 pixels of the footage at step 4
 MOVERS = 2  # objects in front of the background, at most
 NOISE, GAIN = 0.01, 0.03
-# Of the mean end-point error at levels 6 to 2. The paper weights sums over pixels with 0.32, 0.08, 0.02, 0.01, 0.005;
-# each level has four times the pixels of the one before.
-LEVEL_WEIGHTS = (1.0, 1.0, 1.0, 2.0, 4.0)
 
 Array = NDArray[np.float32]
 
@@ -113,27 +108,3 @@ def moving_pair(background: Frame, foreground: Frame, side: int, rng: Generator)
         flow = np.where(hides > 0.5, own, flow)
     pair = {"first": _disturbed(first, rng), "second": _disturbed(second, rng), "flow": flow}
     return {name: np.ascontiguousarray(array.transpose(2, 0, 1)) for name, array in pair.items()}
-
-
-def end_point_error(flow: Tensor, truth: Tensor) -> Tensor:
-    """Mean length of the difference of two flow fields (B, 2, H, W)."""
-    return (flow - truth).square().sum(1).clamp(min=1e-12).sqrt().mean()
-
-
-def flow_terms(net: PWCNet, first: Tensor, second: Tensor, truth: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """The multi-scale end-point error of PWC-Net (Sun et al., CVPR 2018, section 3).
-
-    Args:
-        net: flow network.
-        first, second: (B, 3, H, W), RGB in [0, 1].
-        truth: (B, 2, H, W), pixels.
-
-    Returns:
-        The weighted error of each level, in units of 20 pixels, whose sum is the loss; and the network's flow,
-        (B, 2, H, W), pixels.
-    """
-    flows = net.flows(net.pyramid(first), net.pyramid(second))
-    losses = {}
-    for level, weight, flow in zip(LEVELS, LEVEL_WEIGHTS, flows, strict=True):
-        losses[f"level{level}"] = weight * end_point_error(flow, net.to_level(truth, flow))
-    return losses, net.to_pixels(flows[-1], (truth.shape[-2], truth.shape[-1]))

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from blindvsr import InputError
-from blindvsr.colour import Colour, convert_format
-from blindvsr.video import VideoReader, read_video
+from blindvsr.video.colour import Colour, convert_format
+from blindvsr.video.reader import VideoReader, read_video
 from tests.clips import make_video, moving, truncate
 
 

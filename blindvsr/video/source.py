@@ -8,10 +8,10 @@ from pathlib import Path
 from PIL import Image
 
 from blindvsr import InputError
-from blindvsr.colour import Colour
 from blindvsr.frames import IMAGE_SUFFIXES, Frame, check_size, image_files, image_size, read_images
-from blindvsr.timing import constant
-from blindvsr.video import VideoReader
+from blindvsr.video.colour import Colour
+from blindvsr.video.reader import VideoReader
+from blindvsr.video.timing import constant
 
 
 class ImageReader:

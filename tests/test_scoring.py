@@ -1,0 +1,61 @@
+"""Folders of results against folders of ground truth."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from skimage.io import imread, imsave
+
+from blindvsr.cli import main
+from blindvsr.degrade import bicubic_up
+from blindvsr.frames import Frame
+from blindvsr.scoring import score_folders
+from tests.conftest import draw_video, run_fails
+
+
+def test_score_and_its_files(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (footage / "HR").glob("*/*.png"):
+        target = tmp_path / "sr" / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        imsave(target, np.clip(imread(path).astype(int) + 5, 0, 255).astype(np.uint8), check_contrast=False)
+    out = tmp_path / "table.json"
+    assert main(["score", "--sr", str(tmp_path / "sr"), "--gt", str(footage), "--json", str(out)]) == 0
+    written = json.loads(out.read_text())
+    assert written["videos"].keys() == {"left", "right"}
+    assert written["mean_of_frames"]["frames"] == 8  # of twice eight frames, both ends are left out
+    assert written["videos"]["left"]["psnr"] == pytest.approx(20 * np.log10(255 / 5), abs=0.2)
+    assert "mean of videos" in capsys.readouterr().out
+    assert len(out.with_suffix(".csv").read_text().splitlines()) == 5
+    assert score_folders(tmp_path / "sr", footage, all_frames=True)["mean_of_frames"]["frames"] == 16
+
+
+def test_score_refuses_what_does_not_match(
+    footage: Path, tmp_path: Path, bundled_frames: list[Frame], capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_video(tmp_path / "fewer" / "left", bundled_frames[:6], (120, 60))
+    assert "6 restored frames, but 8" in run_fails(["score", "--sr", tmp_path / "fewer", "--gt", footage], capsys)
+    draw_video(tmp_path / "smaller" / "left", bundled_frames, (120, 60), (80, 100))
+    assert "does not fit" in run_fails(["score", "--sr", tmp_path / "smaller", "--gt", footage], capsys)
+    draw_video(tmp_path / "other" / "middle", bundled_frames, (120, 60))
+    assert "no frames of video middle" in run_fails(["score", "--sr", tmp_path / "other", "--gt", footage], capsys)
+    assert "no such folder" in run_fails(["score", "--sr", tmp_path / "absent", "--gt", footage], capsys)
+
+
+def test_vid4_bicubic(data: Path, tmp_path: Path) -> None:
+    """The protocol on real benchmark footage: aligned bicubic, and the plain resize that is 1.5 pixels off."""
+    hr = data / "vid4" / "HR"
+    assert main(["degrade", "--hr", str(hr), "--out", str(tmp_path), "--kind", "gaussian"]) == 0
+    for path in sorted((tmp_path / "LR_blurdown_x4").glob("*/*.png")):
+        low = imread(path)
+        naive = cv2.resize(low, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+        for kind, frame in {"aligned": bicubic_up(low), "naive": naive}.items():
+            target = tmp_path / kind / path.parent.name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(target), frame[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    for kind, (decibels, similarity) in {"aligned": (22.43, 0.625), "naive": (20.25, 0.523)}.items():
+        mean = score_folders(tmp_path / kind, tmp_path / "HR")["mean_of_frames"]
+        assert mean["frames"] == 155
+        assert mean["psnr"] == pytest.approx(decibels, abs=0.005)
+        assert mean["ssim"] == pytest.approx(similarity, abs=0.0005)
