@@ -177,7 +177,7 @@ def report(args: argparse.Namespace) -> None:
     times = fastest(steps, args.steps, args.device)
     memory = peaks([*names, "supervised", "supervised recomputed"])
     print(f"\ntraining step, patch {args.patch}, batch {args.batch}, on {args.device}")
-    print("float32 and bf16 (bf16-mixed, flow in float32): batched degradation, collapsed tail, channels last")
+    print("float32 and bf16 (bf16-mixed): batched degradation, collapsed tail, channels last")
     print(f"{'':24}{'samples/s':>10}{'ratio':>8}{'peak MiB':>10}{'ratio':>8}{'loss':>10}")
     for name in names:
         print(f"{name:24}{args.batch / times[name]:10.3f}{times['plain'] / times[name]:8.2f}{memory[name]:10.0f}"

@@ -1,5 +1,11 @@
-"""PWC-Net in its dense form (Sun et al., CVPR 2018), as Self-Blind-VSR uses it."""
+"""PWC-Net in its dense form (Sun et al., CVPR 2018), as Self-Blind-VSR uses it.
 
+In bfloat16 or float16 only the decoders' dense convolutions and the refiner's run. Whatever has to do with coordinates
+(pyramid, cost volume, warping, upsampling, the convolutions that predict flow, and all flow) stays in float32: in
+bfloat16 throughout, the flow is off by up to two pixels; so, by under 0.01.
+"""
+
+import copy
 from itertools import accumulate
 
 import torch
@@ -31,8 +37,17 @@ def _leaky() -> nn.LeakyReLU:
 
 
 def _float32(tensor: Tensor) -> torch.autocast:
-    """Keeps autocast out: in bfloat16 the flow is off by up to two pixels."""
+    """Keeps autocast out of what has to do with coordinates."""
     return torch.autocast(tensor.device.type, enabled=False)
+
+
+def _as_convolved(features: Tensor, convs: nn.Module) -> Tensor:
+    """Features in the precision in which `convs` run: autocast's, or else that of their weights. float32 stays as it
+    is; lower precisions are fastest with channels last."""
+    device = features.device.type
+    own = next(convs.parameters()).dtype
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else own
+    return features if features.dtype == dtype else features.to(dtype, memory_format=torch.channels_last)
 
 
 def _resized(side: int) -> int:
@@ -63,18 +78,29 @@ class Decoder(nn.Module):
         self.predict = _conv(widths[-1], 2)
 
     def forward(self, first: Tensor, second: Tensor, above: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
-        if above is None:
-            features = F.leaky_relu(cost_volume(first, second, RADIUS), 0.1)
-        else:
-            flow, up = self.up_flow(above[0]), self.up_features(above[1])
-            pixels = flow * BACKWARD[self.level]
-            # official behaviour: samples that touch the outside are zero, with no gradient through the mask
-            second = backwarp(second, pixels, "zeros") * (coverage(pixels) > 0.999)
-            cost = F.leaky_relu(cost_volume(first, second, RADIUS), 0.1)
-            features = torch.cat((cost, first, flow, up), 1)
+        """Features of two frames, and flow and features from the level above -> flow and features of this level.
+
+        All are (N, C, H, W) in float32, but for the features from above and of this level: under autocast, or in a
+        network for inference `in_precision`, they have that precision.
+        """
+        with _float32(first):
+            features = self._compared(first, second, above)
+        features = _as_convolved(features, self.dense)
         for conv in self.dense:
             features = torch.cat((F.leaky_relu(conv(features), 0.1), features), 1)
-        return self.predict(features), features
+        with _float32(first):
+            return self.predict(features.to(first.dtype)), features
+
+    def _compared(self, first: Tensor, second: Tensor, above: tuple[Tensor, Tensor] | None) -> Tensor:
+        """What the dense convolutions start from: how the frames correlate, and what is known from above."""
+        if above is None:
+            return F.leaky_relu(cost_volume(first, second, RADIUS), 0.1)
+        flow, up = self.up_flow(above[0]), self.up_features(above[1].to(first.dtype))
+        pixels = flow * BACKWARD[self.level]
+        # official behaviour: samples that touch the outside are zero, with no gradient through the mask
+        second = backwarp(second, pixels, "zeros") * (coverage(pixels) > 0.999)
+        cost = F.leaky_relu(cost_volume(first, second, RADIUS), 0.1)
+        return torch.cat((cost, first, flow, up), 1)
 
 
 class PWCNet(nn.Module):
@@ -135,13 +161,24 @@ class PWCNet(nn.Module):
         units of 20 pixels of the resized frames."""
         flows = []
         above: tuple[Tensor, Tensor] | None = None
+        for level, decoder in zip(LEVELS, self.decoders, strict=True):
+            above = decoder(first[level - 1], second[level - 1], above)
+            flows.append(above[0])
+        assert above is not None
+        features = self.refiner[:-1](above[1])
         with _float32(first[0]):
-            for level, decoder in zip(LEVELS, self.decoders, strict=True):
-                above = decoder(first[level - 1], second[level - 1], above)
-                flows.append(above[0])
-            assert above is not None
-            flows[-1] = flows[-1] + self.refiner(above[1])
+            flows[-1] = flows[-1] + self.refiner[-1](features.to(first[0].dtype))
         return flows
+
+    def in_precision(self, dtype: torch.dtype) -> "PWCNet":
+        """A copy for inference with the dense and the refiner's convolutions in bfloat16 or float16, channels last; in
+        float32 the network itself."""
+        if dtype == torch.float32:
+            return self
+        twin = copy.deepcopy(self)
+        for part in (*(decoder.dense for decoder in twin.decoders), twin.refiner[:-1]):
+            part.to(dtype=dtype).to(memory_format=torch.channels_last)
+        return twin
 
     def to_pixels(self, flow: Tensor, size: tuple[int, int]) -> Tensor:
         """The finest of `flows` in pixels of frames of `size` (H, W): (N, 2, H, W)."""

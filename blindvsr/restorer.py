@@ -27,8 +27,9 @@ DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 def resolve_precision(precision: str, device: torch.device) -> str:
     """Checks a precision for a device, and turns "auto" into the fastest one that costs under 0.05 dB there.
 
-    "32" is float32. "bf16" and "16" compute everything but the flow in bfloat16 and float16. bfloat16 pays where the
-    processor multiplies it in hardware; float16 is for CUDA devices, the more so for those without bfloat16.
+    "32" is float32. "bf16" and "16" compute everything but coordinates (see `blindvsr.flow`) in bfloat16 and float16.
+    bfloat16 pays where the processor multiplies it in hardware; float16 is for CUDA devices, the more so for those
+    without bfloat16.
 
     Raises:
         InputError: for an unknown precision, and for "16" on a CPU, whose float16 convolutions are slower than float32.
@@ -74,7 +75,7 @@ class Restorer:
     Args:
         net: is left as it is; the work is done on its device.
         tile: side of the tiles in pixels, None for none, "auto" to choose by free memory.
-        precision: of everything but the flow, which in bfloat16 would be off by up to two pixels.
+        precision: of everything but coordinates, see `blindvsr.flow`.
 
     Raises:
         InputError: for an unknown precision or tile.
@@ -88,7 +89,7 @@ class Restorer:
         self.dtype = DTYPES[resolve_precision(precision, self.device)]
         self.tile = tile
         self.plan: Plan | None = None  # made when the first frame's size is known
-        self.flow_net = net.flow_net  # its cost volume is quicker on planes: no change of layout
+        self.flow_net = net.flow_net.in_precision(self.dtype)
         self.extract = _prepared(net.extract, self.dtype)
         self.fuse = _prepared(net.fuse, self.dtype)
         self.trunk = _prepared(net.trunk, self.dtype)

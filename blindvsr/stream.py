@@ -32,7 +32,7 @@ def restore(
             memory allows; None: whole. The flow is that of the whole frame always. With the weights of the test
             fixtures tiled and whole outputs differ by under 2e-6.
         precision: "32", "bf16" or "16", or "auto" for the fastest on the device that costs under 0.05 dB; of
-            everything but the flow. "16" is for CUDA devices.
+            everything but coordinates, see `blindvsr.flow`. "16" is for CUDA devices.
 
     Returns:
         Iterator of uint8 (4H, 4W, 3), as many as came in.

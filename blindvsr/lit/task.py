@@ -256,7 +256,7 @@ class BlindVSRTask(pl.LightningModule):
         return restore(self.net, video.read(), precision=self._precision())
 
     def _precision(self) -> str:
-        """The stream's name for the trainer's precision: it sets its own casts, with the flow in float32."""
+        """The stream's name for the trainer's precision: it sets its own casts, see `blindvsr.flow`."""
         name = str(self.trainer.precision)
         return "bf16" if "bf16" in name else "16" if name.startswith("16") else "32"
 
