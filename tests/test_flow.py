@@ -6,11 +6,10 @@ from torch import Tensor
 
 from blindvsr.flow import PWCNet
 from blindvsr.frames import Frame
-from blindvsr.motion import flow_terms
+from blindvsr.losses import flow_terms
 from blindvsr.network import BlindVSR
 from blindvsr.stream import restore_float
-from blindvsr.upscale import BUNDLED
-from blindvsr.weights import load_network
+from blindvsr.weights import BUNDLED, load_network
 
 LOW = (torch.bfloat16, torch.float16)
 
