@@ -16,6 +16,8 @@ from blindvsr.ops.blur import SCALE, blur_down
 KERNEL_SIZE = 13
 TEST_SIGMA = 1.2  # of the paper's Gaussian test sets
 SIGMAS = tuple(round(0.4 + 0.1 * i, 1) for i in range(17))  # of the paper's Gaussian training: 0.4, 0.5, ..., 2.0
+MIXED_SIGMAS = (0.4, 2.4)  # range of the mixed kernels: a little more than what the paper trains
+DECIMATIONS = ("area", "bicubic", "lanczos")
 
 
 def gaussian_kernel(sigma: float) -> NDArray[np.float64]:
@@ -68,23 +70,72 @@ def realistic_kernel(rng: Generator | RandomState) -> NDArray[np.float64]:
     return kernel / kernel.sum()
 
 
-def draw_kernel(kind: str, rng: Generator, sigma: float | None = None) -> NDArray[np.float64]:
-    """A kernel of `kind` "gaussian" or "realistic", centred in (13, 13) where it is smaller.
+def anisotropic_kernel(sigmas: tuple[float, float], angle: float) -> NDArray[np.float64]:
+    """A Gaussian of two standard deviations along its axes, (13, 13).
 
     Args:
-        kind: "gaussian" or "realistic".
+        sigmas: standard deviations, HR pixels, above 0.
+        angle: of the first axis, radians.
+
+    Returns:
+        (13, 13), sums to 1.
+    """
+    x, y = np.meshgrid(*[np.arange(KERNEL_SIZE) - KERNEL_SIZE // 2] * 2)
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    kernel = np.exp(-((along / sigmas[0]) ** 2 + (across / sigmas[1]) ** 2) / 2)
+    return kernel / kernel.sum()
+
+
+def decimation_kernel(name: str) -> NDArray[np.float64]:
+    """What plain resizing to a quarter does, as a kernel around the pixel that is kept, (13, 13).
+
+    Args:
+        name: area, bicubic (a = -0.5, as Pillow, MATLAB and swscale have it) or lanczos (three lobes); the two are cut
+            off at 6.5 pixels, where 1 % and 5 % of their weight is left.
+
+    Returns:
+        (13, 13), sums to 1; bicubic and lanczos have negative entries.
+    """
+    x = np.abs(np.arange(KERNEL_SIZE) - KERNEL_SIZE // 2) / SCALE
+    if name == "area":
+        line = np.clip((0.5 - x) * SCALE + 0.5, 0, 1)
+    elif name == "bicubic":
+        line = np.where(x < 1, 1.5 * x**3 - 2.5 * x**2 + 1, np.where(x < 2, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2, 0))
+    else:
+        line = np.sinc(x) * np.sinc(x / 3)
+    kernel = np.outer(line, line)
+    return kernel / kernel.sum()
+
+
+def draw_kernel(kind: str, rng: Generator, sigma: float | None = None) -> NDArray[np.float64]:
+    """A kernel, centred in (13, 13) where it is smaller.
+
+    Args:
+        kind: "gaussian", "realistic", or "mixed": 55 % isotropic Gaussians of 0.4 to 2.4 pixels, 25 % anisotropic ones,
+            12 % realistic, 8 % plain area, bicubic and Lanczos decimation.
         rng: numpy generator; it decides everything but a given sigma.
-        sigma: of the Gaussian; drawn from 0.4, 0.5, ..., 2.0 when None. Realistic kernels have none.
+        sigma: of the Gaussian; drawn from 0.4, 0.5, ..., 2.0 when None. The other kinds have none.
 
     Raises:
         InputError: for another kind.
     """
     if kind == "realistic":
         return realistic_kernel(rng)
+    if kind == "mixed":
+        return _mixed_kernel(rng)
     if kind != "gaussian":
-        raise InputError(f"kind={kind!r}: choose gaussian or realistic")
+        raise InputError(f"kind={kind!r}: choose gaussian, realistic or mixed")
     kernel = gaussian_kernel(SIGMAS[rng.integers(len(SIGMAS))] if sigma is None else sigma)
     return np.pad(kernel, max(0, (KERNEL_SIZE - len(kernel)) // 2))
+
+
+def _mixed_kernel(rng: Generator) -> NDArray[np.float64]:
+    share, sigmas = rng.random(), rng.uniform(*MIXED_SIGMAS, 2)
+    if share < 0.55:
+        return anisotropic_kernel((sigmas[0], sigmas[0]), 0)
+    if share < 0.80:
+        return anisotropic_kernel((sigmas[0], sigmas[1]), rng.random() * np.pi)
+    return realistic_kernel(rng) if share < 0.92 else decimation_kernel(DECIMATIONS[rng.integers(len(DECIMATIONS))])
 
 
 def bicubic_up(frame: Frame, scale: int = SCALE) -> Frame:

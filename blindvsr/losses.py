@@ -59,13 +59,17 @@ def rollout(net: BlindVSR, clip: Tensor) -> Rollout:
     return Rollout(clip[:, clip.shape[1] // 2], kernel, restored_down, restored, cycle)
 
 
-def boundary_mask(size: int) -> Tensor:
+def boundary_mask(size: int, device: torch.device | None = None) -> Tensor:
     """Penalty per kernel entry: 30 (1 - g / max g) outside the middle, g a Gaussian as wide as the kernel.
+
+    Args:
+        size: of the kernel.
+        device: to compute on; copied there, it would keep a training step from being one CUDA graph.
 
     Returns:
         (size, size); for 13 the middle 9x9 are 0.
     """
-    offsets = torch.arange(size, dtype=torch.float64) - size // 2
+    offsets = torch.arange(size, dtype=torch.float64, device=device) - size // 2
     bell = torch.exp(-(offsets**2) / (2 * size**2))
     mask = 1 - torch.outer(bell, bell)
     margin = (size - (size // 2 + size % 2)) // 2 - 1
@@ -84,7 +88,7 @@ def centre_of_mass(kernel: Tensor) -> Tensor:
 def kernel_terms(kernel: Tensor) -> dict[str, Tensor]:
     """The three priors on the kernel (B, 1, k, k), weighted: boundary, sparse, centre."""
     size = kernel.shape[-1]
-    mask = boundary_mask(size).to(kernel)
+    mask = boundary_mask(size, kernel.device).to(kernel)
     positive = kernel > 0
     # the square root has no finite slope at 0: such entries get no gradient
     root = torch.where(positive, kernel, 1).sqrt() * positive

@@ -54,6 +54,13 @@ def _conv(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
+def _neighbours(frames: Tensor) -> Tensor:
+    """All but the middle one of (B, T, ...). By slices: a list of indices would be copied to the device in every step,
+    which CUDA graphs do not admit."""
+    middle = frames.shape[1] // 2
+    return torch.cat((frames[:, :middle], frames[:, middle + 1 :]), 1)
+
+
 class ResidualBlock(nn.Module):
     """conv, ReLU, conv, plus the input."""
 
@@ -133,13 +140,12 @@ class BlindVSR(nn.Module):
         if length != self.config.num_frames:
             raise InputError(f"the clip has {length} frames: this network takes {self.config.num_frames}")
         middle = length // 2
-        neighbours = [i for i in range(length) if i != middle]
         features = self.extract(clip.flatten(0, 1)).unflatten(0, (batch, length))
         # every pyramid once, then all pairs (centre, neighbour) as one batch
         pyramids = [level.unflatten(0, (batch, length)) for level in self.flow_net.pyramid(clip.flatten(0, 1))]
-        first = [level[:, [middle] * len(neighbours)].flatten(0, 1) for level in pyramids]
-        second = [level[:, neighbours].flatten(0, 1) for level in pyramids]
+        first = [level[:, middle : middle + 1].expand_as(level[:, 1:]).flatten(0, 1) for level in pyramids]
+        second = [_neighbours(level).flatten(0, 1) for level in pyramids]
         flow = self.flow_net.between(first, second, (height, width))
-        warped = self.align(features[:, neighbours].flatten(0, 1), flow).unflatten(0, (batch, length - 1))
+        warped = self.align(_neighbours(features).flatten(0, 1), flow).unflatten(0, (batch, length - 1))
         aligned = torch.cat((warped[:, :middle], features[:, middle : middle + 1], warped[:, middle:]), 1)
         return self.reconstruct(aligned.flatten(1, 2), clip[:, middle], tail)
