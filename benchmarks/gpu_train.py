@@ -350,7 +350,6 @@ def main() -> None:
     began = time.perf_counter()
     device = torch.device(options.device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cudnn.benchmark = True
     torch.manual_seed(options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     clips, stills = read_footage(options.data)
@@ -379,12 +378,13 @@ def main() -> None:
         curve.append({"seconds": seconds, "steps": training.steps, "loss": loss, "psnr": -10 * math.log10(error + 1e-10),
                       "kernel": distance, "entries": ring.count})
         print(json.dumps(curve[-1]), flush=True)
-        save_network(training.averaged(), options.out / "averaged.safetensors")
+        if math.isfinite(loss):
+            save_network(training.averaged(), options.out / "averaged.safetensors")
         (options.out / "curve.json").write_text(json.dumps(curve, indent=1))
 
     small = max(1, options.batch * options.patch**2 // (SIDE // SCALE) ** 2)
     stages = [Stage(options.flow_from, options.batch, options.patch, False),
-              Stage(0.75, options.batch, options.patch, True), Stage(1.0, small, SIDE // SCALE, True)]
+              Stage(0.7, options.batch, options.patch, True), Stage(1.0, small, SIDE // SCALE, True)]
     training.run([stage for stage in stages if stage.until > 0], saved, options.seconds, options.steps)
     ring.ended = True
     if device.type == "cuda":
