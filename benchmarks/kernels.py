@@ -18,7 +18,6 @@ from blindvsr.datasets import TRAIN_FOLDERS, find_videos
 from blindvsr.degrade import KERNEL_SIZE, SIGMAS, crop_to_scale, degrade_frame, gaussian_kernel
 from blindvsr.frames import Frame
 from blindvsr.network import BlindVSR
-from blindvsr.weights import BUNDLED
 from blindvsr.weights import load_network
 
 Kernel = NDArray[np.float64]
@@ -44,7 +43,7 @@ def estimates(net: BlindVSR, video: list[Frame], sigma: float, step: int) -> lis
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--hr", type=Path, required=True, help="HR videos, in any layout that `degrade` knows")
-    parser.add_argument("--weights", type=Path, default=BUNDLED, help="the bundled model if not given")
+    parser.add_argument("--weights", default="clean", help="a bundled model by name, or a file (default: %(default)s)")
     parser.add_argument("--sigmas", type=float, nargs="+", default=[0.6, 1.2, 1.8], help="HR pixels")
     parser.add_argument("--step", type=int, default=5, help="between windows, frames (default: %(default)s)")
     args = parser.parse_args()

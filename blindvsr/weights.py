@@ -20,7 +20,8 @@ from blindvsr.flow import PYRAMID
 from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.outputs import replacing
 
-BUNDLED = Path(__file__).parent / "models" / "default.safetensors"
+# name -> file of the models that come along: wherever weights are asked for, the name will do
+BUNDLED = {path.stem: path for path in sorted((Path(__file__).parent / "models").glob("*.safetensors"))}
 FORMAT = "blindvsr/1"
 LIGHTNING_PREFIX = "net."  # the LightningModule holds the network under this name
 StateDict = dict[str, Tensor]
@@ -122,9 +123,9 @@ def _read_pickle(path: Path) -> tuple[Any, Any]:
 
 def _read(path: str | Path) -> tuple[StateDict, NetConfig | None]:
     """The tensors of a file, as float32 under our names, and the configuration where the file carries one."""
-    path = Path(path)
+    path = BUNDLED.get(str(path), Path(path))
     if not path.is_file():
-        raise InputError(f"no such weights file: {path}")
+        raise InputError(f"no such weights file: {path}; the bundled models are: {', '.join(BUNDLED) or 'none'}")
     reader = {".safetensors": _read_safetensors, ".pkl": _read_pickle}.get(path.suffix, _read_torch)
     try:
         content, config = reader(path)
@@ -144,8 +145,8 @@ def read_state_dict(path: str | Path) -> StateDict:
 
     Args:
         path: ours (.safetensors), a Lightning checkpoint (.ckpt), the official layout (.pt, with or without a
-            DataParallel prefix), PWC-Net alone (network-default.pytorch), or the older Jittor port's pickle of numpy
-            arrays (.pkl, through an unpickler that admits nothing else).
+            DataParallel prefix), PWC-Net alone (network-default.pytorch), the older Jittor port's pickle of numpy
+            arrays (.pkl, through an unpickler that admits nothing else), or the name of a bundled model.
 
     Returns:
         name -> float32 tensor.

@@ -9,14 +9,14 @@ from blindvsr.frames import Frame
 from blindvsr.losses import flow_terms
 from blindvsr.network import BlindVSR
 from blindvsr.stream import restore_float
-from blindvsr.weights import BUNDLED, load_network
+from blindvsr.weights import load_network
 
 LOW = (torch.bfloat16, torch.float16)
 
 
 @pytest.fixture
 def bundled() -> BlindVSR:
-    return load_network(BUNDLED)
+    return load_network("clean")
 
 
 @pytest.fixture

@@ -13,17 +13,17 @@ from blindvsr.degrade import bicubic_up, crop_to_scale, degrade_frame, draw_kern
 from blindvsr.frames import Frame, image_files, read_image
 from blindvsr.metrics import psnr
 from blindvsr.video.reader import read_video
-from blindvsr.weights import BUNDLED
-from blindvsr.weights import load_network
+from blindvsr.weights import BUNDLED, load_network
 from tests.conftest import REPOSITORY
 
 
 def test_it_is_small_and_describes_itself() -> None:
-    assert BUNDLED.stat().st_size < 8e6
-    with safe_open(str(BUNDLED), framework="np") as file:
+    path = BUNDLED["clean"]
+    assert path.stat().st_size < 8e6
+    with safe_open(str(path), framework="np") as file:
         assert file.metadata()["format"] == "blindvsr/1"
         assert {str(file.get_slice(name).get_dtype()) for name in file.keys()} == {"F16"}  # noqa: SIM118
-    assert (BUNDLED.parent / "README.md").is_file(), "the model card goes with it"
+    assert (path.parent / "README.md").is_file(), "the model card goes with it"
 
 
 def test_upscale_without_weights_beats_bicubic(bundled_frames: list[Frame], tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_estimated_kernels_are_nearer_than_any_fixed_guess() -> None:
     """Of all fixed guesses the entries' median has the least mean L1 distance to the three true kernels."""
     frames = list(itertools.islice(read_video(REPOSITORY / "demo" / "bigbuckbunny.mp4"), 5))
     true = [draw_kernel("gaussian", np.random.default_rng(0), sigma) for sigma in (0.6, 1.2, 1.8)]
-    net = load_network(BUNDLED)
+    net = load_network("clean")
     distances = []
     for kernel in true:
         low = np.stack([degrade_frame(frame, kernel) for frame in frames])

@@ -11,6 +11,7 @@ from blindvsr import InputError
 if TYPE_CHECKING:
     import torch
 
+DEFAULT_MODEL = "clean"
 INCOMPLETE = 3  # exit code: the input was damaged, what could be decoded is restored
 
 
@@ -33,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="INPUT", help="video file or folder of images")
     parser.add_argument("output", type=Path, metavar="OUTPUT",
                         help="video file (.mp4, .mkv; frame rate and sound are kept) or folder of PNG images")
-    parser.add_argument("--weights", type=Path, help="the network's weights, any format (default: the bundled model)")
+    parser.add_argument("--weights", metavar="NAME|FILE", type=Path,
+                        help=f"the network's weights: a bundled model by its name, or a file in any known format "
+                             f"(default: {DEFAULT_MODEL})")
     parser.add_argument("--tile", type=_tile, default="auto",
                         help="side of the tiles that large frames are cut into, in input pixels, or auto: what fits "
                              "into memory (default)")
@@ -123,8 +126,7 @@ def run(args: argparse.Namespace) -> int:
     from blindvsr.video.source import open_source
     from blindvsr.weights import BUNDLED, load_network
 
-    weights = args.weights or BUNDLED
-    if weights is BUNDLED and not BUNDLED.is_file():
+    if args.weights is None and DEFAULT_MODEL not in BUNDLED:
         raise InputError("no model is bundled with this installation: give the network's weights with --weights FILE")
     source = open_source(args.input, args.fps)
     if min(source.size) < SMALLEST:
@@ -133,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
         print(note, file=sys.stderr)
     device = choose_device(args.device)
     precision = resolve_precision(args.precision, device)
-    net = load_network(weights).to(device)
+    net = load_network(args.weights or DEFAULT_MODEL).to(device)
     summary = upscale(
         net, source, args.output, tile=args.tile, precision=precision, kernel_file=args.save_kernel,
         codec=args.codec, crf=args.crf,

@@ -148,7 +148,7 @@ def test_interrupted(tmp_path: Path, weights: Path, output: str, signalled: sign
 
 
 def test_without_bundled_model(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blindvsr.weights.BUNDLED", tmp_path / "missing.safetensors")
+    monkeypatch.setattr("blindvsr.weights.BUNDLED", {})
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     with pytest.raises(InputError, match="--weights"):
