@@ -2,7 +2,8 @@
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +22,21 @@ WINDOW = 5
 
 @dataclass(frozen=True)
 class Video:
-    """A video on disk.
+    """A video on disk, or a part of one.
 
     Attributes:
         name: its folder's name, or the file's without suffix.
         source: the folder of images or the video file.
         files: the images in order; empty for a video file.
+        start: of a video file, the first frame that is read.
+        stop: of a video file, the frame before which reading ends; None for all there are.
     """
 
     name: str
     source: Path
     files: tuple[Path, ...] = ()
+    start: int = 0
+    stop: int | None = None
 
     def read(self) -> Iterator[Frame]:
         """RGB uint8 frames (H, W, 3), one after another."""
@@ -39,7 +44,21 @@ class Video:
             return read_images(self.files)
         from blindvsr.video.reader import read_video  # PyAV loads slowly, and folders of images do without it
 
-        return read_video(self.source)
+        return islice(read_video(self.source), self.start, self.stop)
+
+    def part(self, start: int, stop: int) -> "Video":
+        """The frames from `start` to before `stop`, of a whole video."""
+        if self.files:
+            return replace(self, files=self.files[start:stop])
+        return replace(self, start=start, stop=stop)
+
+    def count(self) -> int:
+        """The number of frames of a whole video; a video file says it in its packets."""
+        if self.files:
+            return len(self.files)
+        from blindvsr.video.reader import scan
+
+        return scan(self.source)[2]
 
 
 def find_videos(root: str | Path, argument: str, folders: Sequence[str] = ()) -> list[Video]:
@@ -106,9 +125,54 @@ def check_frames(videos: Sequence[Video], argument: str, limit: int | None = Non
             check_size(path, image_size(path), size)
 
 
+def check_names(videos: Sequence[Video], argument: str) -> None:
+    """Refuses a.mp4 beside a.mkv: each video is written to the folder of its name, perhaps by two devices at once.
+
+    Raises:
+        InputError: naming both.
+    """
+    sources: dict[str, Path] = {}
+    for video in videos:
+        if video.name in sources:
+            raise InputError(
+                f"{argument}: {sources[video.name]} and {video.source} would both be written to {video.name}/: "
+                "rename one"
+            )
+        sources[video.name] = video.source
+
+
 def is_reds_train(videos: Sequence[Video]) -> bool:
-    """True for videos of REDS' training split, which holds the test clips of REDS4."""
-    return bool(videos) and videos[0].source.parent.name == "train_sharp"
+    """True for videos of REDS' training split, by whatever path: it holds the test clips of REDS4."""
+    return bool(videos) and videos[0].source.resolve().parent.name == "train_sharp"
+
+
+def hold_out(videos: Sequence[Video], frames: int, val_frames: int) -> tuple[list[Video], list[Video]]:
+    """Splits footage into what is trained on and what is validated on: no frame is in both.
+
+    Of several videos the last one is held out. Of a single one, the frames after those that are trained on are.
+
+    Args:
+        videos: one at least.
+        frames: to train on, the first so many of each video; of a single video as many as it can spare.
+        val_frames: to validate on.
+
+    Returns:
+        The parts to train on and the parts to validate on.
+
+    Raises:
+        InputError: if a single video is too short for both.
+    """
+    if len(videos) > 1:
+        return [video.part(0, frames) for video in videos[:-1]], [videos[-1].part(0, val_frames)]
+    (video,) = videos
+    count = video.count()
+    start = min(frames, count - val_frames)
+    if start < WINDOW:
+        raise InputError(
+            f"{video.source} is the only video and has {count} frames: {val_frames} to validate on and {WINDOW} to "
+            "train on are the least; add footage, or validate on fewer frames or on other footage"
+        )
+    return [video.part(0, start)], [video.part(start, start + val_frames)]
 
 
 def paired_videos(root: str | Path, argument: str) -> list[tuple[Video, Video]]:
@@ -150,8 +214,9 @@ def decoded(video: Video, cache: Path, limit: int) -> NDArray[np.uint8]:
         cache: folder of the arrays.
         limit: frames.
     """
-    # the name tells sources of one name apart, and a source that changed since
-    identity = f"{video.source.resolve()} {len(video.files)} {video.source.stat().st_mtime_ns}"
+    # the name tells sources and parts of one name apart, and files that were written anew since
+    stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in video.files or (video.source,)]
+    identity = f"{video.source.resolve()} {video.start} {video.stop} {stamps}"
     path = cache / f"{video.name}-{limit}-{zlib.crc32(identity.encode()):08x}.npy"
     if not path.is_file():
         frames = []

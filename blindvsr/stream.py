@@ -18,7 +18,8 @@ T = TypeVar("T")
 
 
 def restore(
-    net: BlindVSR, frames: Iterable[Frame], tile: int | str | None = None, precision: str = "32"
+    net: BlindVSR, frames: Iterable[Frame], tile: int | str | None = None, precision: str = "32",
+    only: range | None = None,
 ) -> Iterator[Frame]:
     """Restores a video of any length at four times its size, frame by frame.
 
@@ -33,25 +34,28 @@ def restore(
             fixtures tiled and whole outputs differ by under 2e-6.
         precision: "32", "bf16" or "16", or "auto" for the fastest on the device that costs under 0.05 dB; of
             everything but coordinates, see `blindvsr.flow`. "16" is for CUDA devices.
+        only: the frames to restore, counted from 0; the others serve as their neighbours. All when None.
 
     Returns:
-        Iterator of uint8 (4H, 4W, 3), as many as came in.
+        Iterator of uint8 (4H, 4W, 3), as many as came in, or as many as `only` has.
 
     Raises:
         InputError: for an unknown tile or precision, or one that the device lacks; while iterating, for a frame that is
             too small, of another size than the first, or not uint8 RGB.
     """
-    pictures = restore_float(net, frames, tile, precision)
+    pictures = restore_float(net, frames, tile, precision, only)
     return (to_frame(picture) for picture in pictures)
 
 
 def restore_float(
-    net: BlindVSR, frames: Iterable[Frame], tile: int | str | None = None, precision: str = "32"
+    net: BlindVSR, frames: Iterable[Frame], tile: int | str | None = None, precision: str = "32",
+    only: range | None = None,
 ) -> Iterator[Tensor]:
     """Like `restore`, but gives (3, 4H, 4W) float32, unclamped, on the network's device."""
     restorer = Restorer(net, tile, precision)
     encoded = (restorer.encode(frame) for frame in checked(frames))
-    return (restorer.restore(window)[0] for window in windows(encoded, net.config.num_frames // 2))
+    around = enumerate(windows(encoded, net.config.num_frames // 2))
+    return (restorer.restore(window)[0] for number, window in around if only is None or number in only)
 
 
 def to_frame(picture: Tensor) -> Frame:

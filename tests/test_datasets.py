@@ -1,5 +1,7 @@
 """Layouts on disk, drawn small: the full sets are too large to ship."""
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +9,12 @@ import pytest
 from PIL import Image
 
 from blindvsr import InputError
-from blindvsr.datasets import TRAIN_FOLDERS, VAL_FOLDERS, check_frames, decoded, find_videos, paired_videos
+from blindvsr.datasets import (
+    TRAIN_FOLDERS, VAL_FOLDERS, check_frames, decoded, find_videos, hold_out, paired_videos,
+)
 from blindvsr.frames import Frame, read_image
 from blindvsr.lit.data import BlindVSRData
+from tests.clips import make_video, moving
 from tests.conftest import REPOSITORY, draw_video
 
 PATCH = {"patch": 16, "num_workers": 0}
@@ -42,6 +47,15 @@ def test_reds_leaves_its_test_clips_out_of_training(reds: Path) -> None:
     assert [video.name for video in find_videos(reds, "root", VAL_FOLDERS)] == ["007"]
 
 
+def test_reds_by_another_name_leaves_them_out_too(reds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (reds / "link").symlink_to(reds / "train" / "train_sharp")
+    monkeypatch.chdir(reds / "train" / "train_sharp")
+    for root in (str(reds / "link"), "."):
+        data = BlindVSRData(train_root=root, **PATCH)
+        assert [video.name for video in data.train_videos + data.val_videos] == ["001", "014"]
+    fails("test clips alone", train_root=str(reds / "train" / "train_sharp" / "000"))
+
+
 def test_vid4_and_spmcs(bundled_frames: list[Frame], tmp_path: Path) -> None:
     for clip in ("calendar", "walk"):
         draw_video(tmp_path / "Vid4" / clip, bundled_frames, (0, 0))
@@ -57,9 +71,50 @@ def test_vid4_and_spmcs(bundled_frames: list[Frame], tmp_path: Path) -> None:
 def test_the_last_video_is_held_out(footage: Path, bundled_frames: list[Frame], tmp_path: Path) -> None:
     data = BlindVSRData(train_root=str(footage), **PATCH)
     assert ([v.name for v in data.train_videos], [v.name for v in data.val_videos]) == (["left"], ["right"])
-    draw_video(tmp_path / "only", bundled_frames, (0, 0))
-    data = BlindVSRData(train_root=str(tmp_path), frames_per_video=5, val_frames=5, **PATCH)
-    assert data.val_start == 3  # the last five of its eight frames
+    draw_video(tmp_path / "only", [*bundled_frames, *bundled_frames], (0, 0))
+    data = BlindVSRData(train_root=str(tmp_path), frames_per_video=8, val_frames=5, **PATCH)
+    train, val = data.train_videos[0].files, data.val_videos[0].files
+    assert [int(path.stem) for path in (*train, *val)] == [*range(13)]
+    with pytest.raises(InputError, match="has 16 frames: 12 to validate on and 5 to train on are the least"):
+        BlindVSRData(train_root=str(tmp_path), frames_per_video=8, val_frames=12, **PATCH)
+
+
+@pytest.fixture
+def video_file(tmp_path: Path) -> Path:
+    """Sixteen frames that differ, 96x128."""
+    return make_video(tmp_path / "clip.mkv", moving(16, 96, 128), codec="ffv1", pix_fmt="yuv444p")
+
+
+@pytest.mark.parametrize("moving_pairs", [False, True])
+def test_a_video_file_is_not_validated_on_its_training_frames(
+    video_file: Path, tmp_path: Path, moving_pairs: bool
+) -> None:
+    data = BlindVSRData(
+        train_root=str(video_file), cache=str(tmp_path / "cache"), frames_per_video=10, val_frames=6, batch_size=1,
+        moving_pairs=moving_pairs, patch=16, num_workers=0,
+    )
+    train, val = ([frame.tobytes() for frame in video.read()] for video in (data.train_videos[0], data.val_videos[0]))
+    assert (len(train), len(val)) == (10, 6)
+    assert not set(train) & set(val)
+    used = data.train_dataloader().dataset.footage
+    assert {used.frame(0, number).tobytes() for number in range(10)} == set(train)
+    if moving_pairs:
+        held = data.val_dataloader().dataset.pairs.footage
+        assert {held.frame(0, number).tobytes() for number in range(6)} == set(val)
+    else:
+        assert [frame.tobytes() for frame in next(iter(data.val_dataloader())).truth] == val
+
+
+def test_of_several_video_files_the_last_is_held_out(video_file: Path, tmp_path: Path) -> None:
+    shutil.copyfile(video_file, tmp_path / "other.mkv")
+    videos = find_videos(tmp_path, "root")
+    train, val = hold_out(videos, 7, 5)
+    assert [(video.name, len(list(video.read()))) for video in (*train, *val)] == [("clip", 7), ("other", 5)]
+
+
+def test_validation_on_training_footage_is_said(footage: Path) -> None:
+    with pytest.warns(UserWarning, match="footage that is trained on: left, right"):
+        BlindVSRData(train_root=str(footage), val_root=str(footage), **PATCH)
 
 
 def test_validation_warns_once_of_odd_sides(bundled_frames: list[Frame], tmp_path: Path) -> None:
@@ -81,6 +136,17 @@ def test_video_files_are_decoded_once(tmp_path: Path) -> None:
     written = next(tmp_path.glob("*.npy")).stat().st_mtime_ns
     decoded(video, tmp_path, 6)
     assert [path.stat().st_mtime_ns for path in tmp_path.iterdir()] == [written]
+
+
+def test_frames_that_were_written_anew_are_decoded_anew(bundled_frames: list[Frame], tmp_path: Path) -> None:
+    draw_video(tmp_path / "clip", bundled_frames, (0, 0))
+    times = (tmp_path / "clip").stat()
+    before = decoded(find_videos(tmp_path / "clip", "root")[0], tmp_path / "cache", 8).mean()
+    for path in (tmp_path / "clip").iterdir():
+        Image.fromarray(np.zeros((96, 128, 3), np.uint8)).save(path)
+    os.utime(tmp_path / "clip", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert before > 1
+    assert decoded(find_videos(tmp_path / "clip", "root")[0], tmp_path / "cache", 8).max() == 0
 
 
 def fails(text: str, **roots: str) -> None:

@@ -54,6 +54,16 @@ def test_equals_the_windowed_network(net: BlindVSR, count: int, size: tuple[int,
         torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
 
 
+def test_only_some_frames(net: BlindVSR, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, worked = video(7), []
+    whole = list(restore(net, frames))
+    method = Restorer.restore
+    monkeypatch.setattr(Restorer, "restore", lambda self, window: worked.append(1) or method(self, window))
+    for actual, expected in zip(restore(net, frames, only=range(2, 5)), whole[2:5], strict=True):
+        np.testing.assert_array_equal(actual, expected)
+    assert len(worked) == 3, "the others are not restored"
+
+
 def test_equals_the_windowed_network_at_full_size(official_net: BlindVSR) -> None:
     frames = real_frames()[:3]
     actual, expected = next(restore_float(official_net, frames)), next(windowed(official_net, frames))

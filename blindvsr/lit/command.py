@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from jsonargparse import ArgumentError
 from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -14,9 +15,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from blindvsr import InputError
 from blindvsr.lit.callbacks import FramesWriter, Pictures, StepTime
 from blindvsr.lit.data import BlindVSRData
+from blindvsr.lit.objectives import OBJECTIVES
 from blindvsr.lit.processes import EndTogether, wait_for_others
 from blindvsr.lit.task import BlindVSRTask
-from blindvsr.weights import read_state_dict
+from blindvsr.weights import BUNDLED, read_state_dict
 
 RUNS = "lightning_logs"  # Lightning's own name for the folder of numbered runs
 
@@ -27,9 +29,9 @@ class Command(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults({
-            "checkpoint.monitor": "val/psnr", "checkpoint.mode": "max", "checkpoint.filename": "best",
-            "checkpoint.auto_insert_metric_name": False,
+            "checkpoint.mode": "max", "checkpoint.filename": "best", "checkpoint.auto_insert_metric_name": False,
         })
+        parser.link_arguments("model.objective", "data.moving_pairs", compute_fn=_learns_from_pairs)
         # a checkpoint of its own: save_last writes only when the best improves, and a resumed run would lose the rest
         parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
         parser.set_defaults({"last_checkpoint.filename": "last", "last_checkpoint.enable_version_counter": False})
@@ -43,7 +45,20 @@ class Command(LightningCLI):
         config = self.config[self.config.subcommand]
         if config.get("ckpt_path"):
             config.ckpt_path = str(_find_checkpoint(config.ckpt_path, Path(config.trainer.default_root_dir or ".")))
-            read_state_dict(config.ckpt_path)  # a file that cannot be read is said before anything is built
+            _check_checkpoint(config.ckpt_path)
+        elif self.config.subcommand != "fit" and not config.model.weights:
+            raise InputError(
+                f"{self.config.subcommand} needs a trained network: give --ckpt_path FILE (or best, or last), or "
+                f"--model.weights with a file or a bundled model ({', '.join(BUNDLED)})"
+            )
+        objective, truth = OBJECTIVES[config.model.objective], config.data.kind != "none"
+        if self.config.subcommand in ("fit", "validate") and objective.needs_truth and not truth:
+            raise InputError(
+                f"--model.objective {config.model.objective} needs ground truth: give --data.kind gaussian or realistic"
+            )
+        if config.checkpoint.monitor is None:
+            measure, config.checkpoint.mode = objective.monitored(truth)
+            config.checkpoint.monitor = f"val/{measure}"
 
     def predict(self, **arguments: Any) -> None:
         """Frames go to the writer one by one; collected, they would fill the memory."""
@@ -63,6 +78,10 @@ class Command(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
 
+def _learns_from_pairs(objective: str) -> bool:
+    return OBJECTIVES[objective].moving_pairs
+
+
 def _find_checkpoint(name: str, root: Path) -> Path:
     """A checkpoint by path, or the newest run's `last` or `best` under root.
 
@@ -80,6 +99,23 @@ def _find_checkpoint(name: str, root: Path) -> Path:
     return found[-1]
 
 
+def _check_checkpoint(path: str) -> None:
+    """Says what is wrong with a file before anything is built.
+
+    Raises:
+        InputError: if it cannot be read, or holds weights alone.
+    """
+    read_state_dict(path)
+    weights_alone = Path(path).suffix in (".safetensors", ".pkl")
+    if not weights_alone:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        weights_alone = "pytorch-lightning_version" not in content
+    if weights_alone:
+        raise InputError(
+            f"--ckpt_path {path} holds weights alone, and not the state of a training: give --model.weights {path}"
+        )
+
+
 def run(arguments: Sequence[str]) -> None:
     """Runs one command.
 
@@ -95,6 +131,7 @@ def run(arguments: Sequence[str]) -> None:
     try:
         command = Command(
             BlindVSRTask, BlindVSRData, args=list(arguments), save_config_kwargs={"overwrite": True},
+            auto_configure_optimizers=False,  # the task has its own, with a rate for each part of the network
             trainer_defaults={"callbacks": [EndTogether()]},
             save_config_callback=SaveConfigCallback if arguments[0] == "fit" else None,
             parser_kwargs={**no_exit, **{name: dict(no_exit) for name in Command.subcommands()}},

@@ -11,12 +11,14 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from blindvsr import InputError
 from blindvsr.datasets import (
-    LR_FOLDER, REDS4, TRAIN_FOLDERS, VAL_FOLDERS, Video, check_frames, decoded, find_videos, is_reds_train,
-    paired_videos,
+    LR_FOLDER, REDS4, TRAIN_FOLDERS, VAL_FOLDERS, WINDOW, Video, check_frames, check_names, decoded, find_videos,
+    hold_out, is_reds_train, paired_videos,
 )
 from blindvsr.degrade import SCALE, blur_down
-from blindvsr.frames import image_size, read_image
-from blindvsr.lit.footage import EpochSampler, Kind, OnceSampler, TrainingPatches, ValidationClips
+from blindvsr.frames import image_size
+from blindvsr.lit.footage import Footage, Kind, TrainingPatches, ValidationClips
+from blindvsr.lit.motion import MovingPairs, PairBatches
+from blindvsr.lit.processes import EpochSampler, OnceSampler
 
 
 class Items(Dataset[Any]):
@@ -46,16 +48,11 @@ def _warn_of_crop(videos: Sequence[Video]) -> None:
         )
 
 
-def _check_names(videos: Sequence[Video]) -> None:
-    """Refuses a.mp4 beside a.mkv: each video is written to the folder of its name, perhaps by two devices at once."""
-    sources: dict[str, Path] = {}
-    for video in videos:
-        if video.name in sources:
-            raise InputError(
-                f"data.predict_root: {sources[video.name]} and {video.source} would both be written to {video.name}/; "
-                "rename one"
-            )
-        sources[video.name] = video.source
+def _check_least(numbers: dict[str, tuple[int, int]]) -> None:
+    """Raises InputError for the first of name -> (value, least) that is less."""
+    for name, (value, least) in numbers.items():
+        if value < least:
+            raise InputError(f"data.{name}={value}: {least} is the least")
 
 
 class BlindVSRData(pl.LightningDataModule):
@@ -65,17 +62,16 @@ class BlindVSRData(pl.LightningDataModule):
         train_root: HR videos: <root>/HR/<video>/<frame>.png or .jpg, REDS (its root, or train_sharp; the clips of
             REDS4 are left out), <root>/<video>/<frame>.png, or video files (they need `cache`).
         val_root: HR videos to validate on, likewise (REDS: val_sharp). Without it the last video of train_root is held
-            out; of a single video, the frames after the training ones or its last ones.
+            out; of a single video, the frames after those that are trained on.
         test_root: <root>/{HR,LR_blurdown_x4}/<video>/<frame>.png, as `blindvsr degrade` writes it.
         predict_root: LR videos: folders of frames, video files, or a test set.
         kind: kernels that blur the footage during training: gaussian (sigma 0.4 to 2.0), realistic, or none for
-            footage that is itself the low-resolution input and has no ground truth. "motion" trains the flow network
-            alone, on pairs of frames with known motion.
+            footage that is itself the low-resolution input and has no ground truth.
         patch: side of the training crop, or of the pair of frames, LR pixels.
         batch_size: clips of a batch, per device.
         frames_per_video: training uses only the first so many of each video.
         batches_per_epoch: an epoch repeats the footage until it has at least so many batches.
-        val_frames: frames of each validation video; batches of pairs where kind is motion.
+        val_frames: frames of each validation video.
         num_workers: processes that read and crop.
         cache: folder for decoded frames (disk: N x H x W x 3 bytes per video); training reads from it ever after.
         seed: of crops, turns and kernels.
@@ -83,6 +79,7 @@ class BlindVSRData(pl.LightningDataModule):
             has at its own size, less of its compression, smaller motion. 1 leaves the footage as it is.
         pan: share of the training clips that are one frame seen by a moving camera: frames that agree exactly, from
             which the reconstruction learns soonest what the neighbours are good for.
+        moving_pairs: pairs of frames with known motion instead of clips; set by model.objective.
     """
 
     def __init__(
@@ -102,6 +99,7 @@ class BlindVSRData(pl.LightningDataModule):
         seed: int = 0,
         shrink: float = 1.0,
         pan: float = 0.0,
+        moving_pairs: bool = False,
     ) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True  # more devices than videos to predict
@@ -111,41 +109,53 @@ class BlindVSRData(pl.LightningDataModule):
             raise InputError(f"data.shrink={shrink}: frames are reduced by factors from 1 to this; give 1 or more")
         if not 0 <= pan <= 1:
             raise InputError(f"data.pan={pan}: it is a share of the clips; give 0 to 1")
-        self.shrink, self.pan = shrink, pan
+        _check_least({
+            "batch_size": (batch_size, 1), "batches_per_epoch": (batches_per_epoch, 1), "num_workers": (num_workers, 0),
+            "frames_per_video": (frames_per_video, WINDOW), "val_frames": (val_frames, WINDOW),
+        })
+        self.shrink, self.pan, self.moving_pairs = shrink, pan, moving_pairs
         self.kind, self.batch_size, self.batches_per_epoch = kind, batch_size, batches_per_epoch
         self.num_workers, self.seed, self.val_frames = num_workers, seed, val_frames
         self.patch, self.frames_per_video = patch, frames_per_video
         self.cache = Path(cache) if cache else None
-        self.val_start = 0
         # everything that can be wrong with a folder is said here, before a trainer starts
-        self.train_videos = self._train_videos(train_root) if train_root else []
-        self.val_videos = self._val_videos(val_root) if train_root or val_root else []
+        self.train_videos, self.val_videos = self._footage(train_root, val_root)
         _warn_of_crop(self.val_videos)
         self.test_pairs = paired_videos(test_root, "data.test_root") if test_root else []
         self.test_name = Path(test_root).resolve().name if test_root else ""
         self.predict_videos = find_videos(predict_root, "data.predict_root", (LR_FOLDER,)) if predict_root else []
         check_frames(self.predict_videos, "data.predict_root", least=1)
-        _check_names(self.predict_videos)
+        check_names(self.predict_videos, "data.predict_root")
 
     def _train_videos(self, root: str) -> list[Video]:
         videos = find_videos(root, "data.train_root", TRAIN_FOLDERS)
         if is_reds_train(videos):
             videos = [video for video in videos if video.name not in REDS4]
-        if self.cache is None and any(not video.files for video in videos):
-            raise InputError(f"data.train_root={root!r} has video files: give --data.cache DIR to decode them into")
-        check_frames(videos, "data.train_root", self.frames_per_video)
+        self._check_cache(videos, f"data.train_root={root!r}")
+        if not videos:
+            raise InputError(f"data.train_root={root!r} holds REDS' test clips alone: give the whole training split")
+        check_frames(videos, "data.train_root", self.frames_per_video + self.val_frames)
         return videos
 
-    def _val_videos(self, root: str | None) -> list[Video]:
-        if root:
-            videos = find_videos(root, "data.val_root", VAL_FOLDERS)
-            check_frames(videos, "data.val_root", self.val_frames)
-            return videos
-        if len(self.train_videos) > 1:
-            return [self.train_videos.pop()]
-        frames = len(self.train_videos[0].files)
-        self.val_start = max(0, min(self.frames_per_video, frames - self.val_frames))
-        return self.train_videos
+    def _footage(self, train_root: str | None, val_root: str | None) -> tuple[list[Video], list[Video]]:
+        """The parts of videos to train on and to validate on."""
+        train = self._train_videos(train_root) if train_root else []
+        if val_root is None:
+            return hold_out(train, self.frames_per_video, self.val_frames) if train else ([], [])
+        val = find_videos(val_root, "data.val_root", VAL_FOLDERS)
+        check_frames(val, "data.val_root", self.val_frames)
+        if self.moving_pairs:
+            self._check_cache(val, f"data.val_root={val_root!r}")
+        trained = {video.source.resolve() for video in train}
+        both = [video.name for video in val if video.source.resolve() in trained]
+        if both:
+            rank_zero_warn(f"validation is on footage that is trained on: {', '.join(both)}", stacklevel=2)
+        return ([video.part(0, self.frames_per_video) for video in train],
+                [video.part(0, self.val_frames) for video in val])
+
+    def _check_cache(self, videos: Sequence[Video], name: str) -> None:
+        if self.cache is None and any(not video.files for video in videos):
+            raise InputError(f"{name} has video files: give --data.cache DIR to decode them into")
 
     def _place(self) -> tuple[int, int]:
         """How many devices there are, and which this is."""
@@ -154,15 +164,15 @@ class BlindVSRData(pl.LightningDataModule):
     def prepare_data(self) -> None:
         """Fills the cache in one process of each machine, while the others wait."""
         if self.cache and self.trainer and self.trainer.state.fn == "fit":
-            for video in self.train_videos:
+            for video in self.train_videos + (self.val_videos if self.moving_pairs else []):
                 decoded(video, self.cache, self.frames_per_video)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches {"frames": uint8 (B, 5, S, S, 3), "kernel": float32 (B, 1, 13, 13)}; the device degrades them. Pairs
-        with known motion if kind is motion."""
+        """Batches {"frames": uint8 (B, 5, S, S, 3), "kernel": float32 (B, 1, 13, 13)}, which the device degrades; or of
+        moving pairs."""
         if not self.train_videos:
             raise InputError("data.train_root is missing: give --data.train_root DIR")
-        data = self._patches(self.train_videos)
+        data = self._pairs(self.train_videos) if self.moving_pairs else self._patches()
         devices, rank = self._place()
         length = max(len(data), self.batches_per_epoch * self.batch_size * devices)
         return DataLoader(
@@ -171,19 +181,23 @@ class BlindVSRData(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def _patches(self, videos: list[Video]) -> TrainingPatches:
-        side = self.patch if self.kind in ("none", "motion") else self.patch * SCALE
+    def _patches(self) -> TrainingPatches:
+        side = self.patch if self.kind == "none" else self.patch * SCALE
         data = TrainingPatches(
-            videos, side=side, frames_per_video=self.frames_per_video, kind=self.kind, seed=self.seed,
+            self.train_videos, side=side, frames_per_video=self.frames_per_video, kind=self.kind, seed=self.seed,
             cache=self.cache, shrink=self.shrink, pan=self.pan,
         )
-        self._check_sides(data, side)
+        self._check_sides(data.footage, side)
         return data
 
-    def _check_sides(self, data: TrainingPatches, side: int) -> None:
-        for video, frames in zip(data.sources, data.videos, strict=True):
-            first = frames[0]
-            height, width = (read_image(first) if isinstance(first, Path) else first).shape[:2]
+    def _pairs(self, videos: list[Video]) -> MovingPairs:
+        footage = Footage(videos, self.frames_per_video, self.cache)
+        self._check_sides(footage, self.patch)
+        return MovingPairs(footage, side=self.patch, seed=self.seed)
+
+    def _check_sides(self, footage: Footage, side: int) -> None:
+        for index, video in enumerate(footage.sources):
+            height, width = footage.frame(index, 0).shape[:2]
             if min(height, width) < side:
                 scale = side // self.patch
                 raise InputError(
@@ -202,7 +216,7 @@ class BlindVSRData(pl.LightningDataModule):
 
         LR stays float and unrounded, as in the official training.
         """
-        if not (isinstance(batch, dict) and "frames" in batch):
+        if self.moving_pairs or not isinstance(batch, dict):
             return batch
         clip = batch["frames"].permute(0, 1, 4, 2, 3).float() / 255
         return {**batch, "clip": blur_down(clip, batch["kernel"]) if "kernel" in batch else clip}
@@ -213,14 +227,10 @@ class BlindVSRData(pl.LightningDataModule):
         return DataLoader(data, batch_size=1, sampler=sampler, collate_fn=_only, num_workers=0)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """One ValidationClip per step; if kind is motion, the same `val_frames` batches of pairs in every epoch."""
-        if self.kind == "motion":
-            epoch = [(0, index) for index in range(self.val_frames * self.batch_size)]
-            return DataLoader(self._patches(self.val_videos), self.batch_size, sampler=epoch)
-        clips = ValidationClips(
-            self.val_videos, start=self.val_start, frames=self.val_frames, kind=self.kind, seed=self.seed
-        )
-        return self._loader(clips)
+        """One ValidationClip per step; or one of `val_frames` batches of moving pairs, the same in every epoch."""
+        if self.moving_pairs:
+            return self._loader(PairBatches(self._pairs(self.val_videos), self.val_frames, self.batch_size))
+        return self._loader(ValidationClips(self.val_videos, kind=self.kind, seed=self.seed))
 
     def test_dataloader(self) -> DataLoader[Any]:
         """One (HR video, LR video) per step."""

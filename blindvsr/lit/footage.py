@@ -1,9 +1,9 @@
 """What training and validation read: random patches drawn from (seed, epoch, index), and short clips kept whole."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -11,18 +11,18 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import Dataset
 
 from blindvsr import InputError
 from blindvsr.datasets import WINDOW, Video, decoded
 from blindvsr.degrade import TEST_SIGMA, crop_to_scale, degrade_frame, draw_kernel
 from blindvsr.frames import Frame, read_image
-from blindvsr.lit.motion import moving_pair
 
 LEAST_TEXTURE = 7.0  # mean Sobel response under which a patch is drawn again (official)
 DRAWS = 5
 PAN, SHAKE = 3.0, 1.0  # pixels of the crop per frame: the mean speed of a panning camera, and what it shakes by
-Kind = Literal["gaussian", "realistic", "none", "motion"]
+PROBED_SIGMAS = (0.6, 1.2, 1.8)  # HR pixels: what the kernel estimator is tried on where kernels are Gaussian
+Kind = Literal["gaussian", "realistic", "none"]
 
 
 def texture(patch: Frame) -> float:
@@ -39,6 +39,40 @@ def _camera(rng: Generator) -> NDArray[np.float64]:
     return steady * velocity + rng.normal(0, SHAKE, (WINDOW, 2))
 
 
+class Footage:
+    """The frames of several videos by number, read from their images, or from a cache, as they are needed.
+
+    Args:
+        videos: folders of images; video files too where there is a cache.
+        limit: only the first so many frames of each are used.
+        cache: folder for decoded frames: every video is decoded once.
+
+    Attributes:
+        windows: (video, first frame) of every five consecutive frames.
+    """
+
+    def __init__(self, videos: Sequence[Video], limit: int, cache: Path | None) -> None:
+        self.sources = videos
+        self.videos: list[Sequence[Path] | NDArray[np.uint8]] = [
+            decoded(video, cache, limit) if cache else video.files[:limit] for video in videos
+        ]
+        self.windows = [
+            (index, start) for index, frames in enumerate(self.videos) for start in range(len(frames) - WINDOW + 1)
+        ]
+
+    def frame(self, video: int, number: int) -> Frame:
+        """uint8 (H, W, 3)."""
+        frame = self.videos[video][number]
+        return read_image(frame) if isinstance(frame, Path) else frame
+
+    def window(self, video: int, start: int) -> NDArray[np.uint8]:
+        """Five consecutive frames, uint8 (5, H, W, 3)."""
+        frames = self.videos[video][start : start + WINDOW]
+        if isinstance(frames, np.ndarray):
+            return frames
+        return np.stack([read_image(path) for path in frames])
+
+
 class TrainingPatches(Dataset[dict[str, Tensor]]):
     """Random crops of five consecutive frames, uint8, with the kernel that will blur them.
 
@@ -49,8 +83,7 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         videos: the footage.
         side: of the crop, pixels of the footage.
         frames_per_video: only the first so many.
-        kind: of the kernels; "none" for footage that is itself the low-resolution input; "motion" for pairs of frames
-            with known motion instead of clips.
+        kind: of the kernels; "none" for footage that is itself the low-resolution input.
         seed: of all draws.
         cache: folder for decoded frames; every video is decoded once and then read as it is needed. Video files need
             it.
@@ -66,43 +99,21 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         shrink: float = 1.0, pan: float = 0.0,
     ) -> None:
         self.side, self.kind, self.seed, self.shrink, self.pan = side, kind, seed, shrink, pan
-        self.sources = videos
-        self.videos: list[Sequence[Path] | NDArray[np.uint8]] = [
-            decoded(video, cache, frames_per_video) if cache else video.files[:frames_per_video] for video in videos
-        ]
-        self.windows = [
-            (index, start) for index, frames in enumerate(self.videos) for start in range(len(frames) - WINDOW + 1)
-        ]
+        self.footage = Footage(videos, frames_per_video, cache)
 
     def __len__(self) -> int:
-        return len(self.windows)
+        return len(self.footage.windows)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
-        """(epoch, index) -> {"frames": uint8 (5, side, side, 3), "kernel": float32 (1, 13, 13) unless kind is none}; or
-        what `motion.moving_pair` makes."""
+        """(epoch, index) -> {"frames": uint8 (5, side, side, 3), "kernel": float32 (1, 13, 13) unless kind is none}."""
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
-        video, start = self.windows[index % len(self.windows)]
-        if self.kind == "motion":
-            other, at = self.windows[rng.integers(len(self.windows))]
-            pair = moving_pair(self._frame(video, start), self._frame(other, at), self.side, rng)
-            return {name: torch.from_numpy(array) for name, array in pair.items()}
-        patch = self._augmented(self._crop(self._window(video, start), rng), rng)
+        window = self.footage.window(*self.footage.windows[index % len(self)])
+        patch = self._augmented(self._crop(window, rng), rng)
         item = {"frames": torch.from_numpy(np.ascontiguousarray(patch))}
         if self.kind != "none":
             item["kernel"] = torch.from_numpy(draw_kernel(self.kind, rng)[None]).float()
         return item
-
-    def _frame(self, video: int, number: int) -> Frame:
-        frame = self.videos[video][number]
-        return read_image(frame) if isinstance(frame, Path) else frame
-
-    def _window(self, video: int, start: int) -> NDArray[np.uint8]:
-        frames = self.videos[video][start : start + WINDOW]
-        if isinstance(frames, np.ndarray):
-            return frames
-        images = [read_image(path) for path in frames]
-        return np.stack(images)
 
     def _crop(self, window: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:
         """Draws a crop whose middle frame has some texture, at most five times, and keeps the last."""
@@ -137,74 +148,44 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         return np.rot90(patch, axes=(1, 2)) if rng.random() < 0.5 else patch
 
 
-class EpochSampler(DistributedSampler[Any]):
-    """Shuffles `length` indices anew every epoch, shares them out among devices, and tells the data set the epoch.
-
-    Lightning leaves a DistributedSampler as it is and calls its `set_epoch`, on one device as on many.
-    """
-
-    def __init__(self, length: int, seed: int, devices: int, rank: int) -> None:
-        # devices take turns, so that their batches are together the batch that one device would draw; what is too
-        # little for a turn of all is dropped, as the loader drops what is too little for a batch
-        indices: Any = range(length)
-        super().__init__(indices, devices, rank, shuffle=True, seed=seed, drop_last=True)
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self.epoch, index) for index in super().__iter__())
-
-
-class OnceSampler(DistributedSampler[Any]):
-    """Shares a data set out among devices, each item to one of them: the last devices may get fewer, or nothing."""
-
-    def __init__(self, data: Dataset[Any], devices: int, rank: int) -> None:
-        super().__init__(data, devices, rank, shuffle=False)
-        self.indices = range(rank, len(data), devices)  # type: ignore[arg-type]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.indices)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-
 @dataclass(frozen=True)
 class ValidationClip:
-    """The first frames of a video, whole in memory.
+    """Frames of a video, whole in memory.
 
     Attributes:
         name: of the video.
         low: LR frames, uint8 (N, H, W, 3).
         truth: HR frames, uint8 (N, 4H, 4W, 3), or None for footage without.
         kernel: (k, k), or None where nobody knows it.
+        probes: kernels (N, k, k) that the kernel estimator is tried on, or None likewise.
     """
 
     name: str
     low: NDArray[np.uint8]
     truth: NDArray[np.uint8] | None
     kernel: NDArray[np.float64] | None
+    probes: NDArray[np.float64] | None
 
 
 class ValidationClips(Dataset[ValidationClip]):
     """HR clips degraded as test sets are, one kernel per video, the same in every epoch."""
 
-    def __init__(self, videos: Sequence[Video], *, start: int, frames: int, kind: Kind, seed: int) -> None:
-        self.videos, self.start, self.frames, self.kind, self.seed = videos, start, frames, kind, seed
+    def __init__(self, videos: Sequence[Video], *, kind: Kind, seed: int) -> None:
+        self.videos, self.kind, self.seed = videos, kind, seed
 
     def __len__(self) -> int:
         return len(self.videos)
 
     def __getitem__(self, index: int) -> ValidationClip:
         video = self.videos[index]
-        truth = []
-        for number, frame in enumerate(video.read()):
-            if number >= self.start:
-                truth.append(crop_to_scale(frame))
-            if len(truth) == self.frames:
-                break
+        truth = [crop_to_scale(frame) for frame in video.read()]
         if len(truth) < WINDOW:
-            raise InputError(f"data.val_root: {video.source} has {len(truth)} frames; a window takes {WINDOW}")
+            raise InputError(f"{video.source} has {len(truth)} frames to validate on; a window takes {WINDOW}")
         if self.kind == "none":
-            return ValidationClip(video.name, np.stack(truth), None, None)
+            return ValidationClip(video.name, np.stack(truth), None, None, None)
         kernel = draw_kernel(self.kind, np.random.default_rng([self.seed, index]), TEST_SIGMA)
         low = [degrade_frame(frame, kernel) for frame in truth]
-        return ValidationClip(video.name, np.stack(low), np.stack(truth), kernel)
+        probes = [kernel]
+        if self.kind == "gaussian":
+            probes = [draw_kernel("gaussian", np.random.default_rng(0), sigma) for sigma in PROBED_SIGMAS]
+        return ValidationClip(video.name, np.stack(low), np.stack(truth), kernel, np.stack(probes))

@@ -1,14 +1,18 @@
-"""Pairs of frames whose motion is known, made of single real frames."""
+"""Pairs of frames whose motion is known, made of single real frames: what a flow network learns from."""
 
 import math
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
 
 from blindvsr.frames import Frame
+from blindvsr.lit.footage import Footage
 
 # Distances in pixels of the pair. Between neighbours of a window, low-resolution video moves by a few pixels.
 TRANSLATION, LARGEST = 2.0, 16.0  # mean length, and the longest
@@ -108,3 +112,47 @@ def moving_pair(background: Frame, foreground: Frame, side: int, rng: Generator)
         flow = np.where(hides > 0.5, own, flow)
     pair = {"first": _disturbed(first, rng), "second": _disturbed(second, rng), "flow": flow}
     return {name: np.ascontiguousarray(array.transpose(2, 0, 1)) for name, array in pair.items()}
+
+
+class MovingPairs(Dataset[dict[str, Tensor]]):
+    """Pairs made of the frames of some footage; everything random comes from (seed, epoch, index) alone.
+
+    Args:
+        footage: the frames.
+        side: of the pairs, pixels.
+        seed: of all draws.
+    """
+
+    def __init__(self, footage: Footage, *, side: int, seed: int) -> None:
+        self.footage, self.side, self.seed = footage, side, seed
+
+    def __len__(self) -> int:
+        return len(self.footage.windows)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+        """(epoch, index) -> what `moving_pair` makes, as tensors."""
+        rng = np.random.default_rng((self.seed, *key))
+        background = self.footage.windows[key[1] % len(self)]
+        foreground = self.footage.windows[rng.integers(len(self))]
+        pair = moving_pair(self.footage.frame(*background), self.footage.frame(*foreground), self.side, rng)
+        return {name: torch.from_numpy(array) for name, array in pair.items()}
+
+
+class PairBatches(Dataset[dict[str, Tensor]]):
+    """The same batches of pairs in every epoch, to validate on.
+
+    Args:
+        pairs: where they come from.
+        count: of the batches.
+        size: pairs of a batch.
+    """
+
+    def __init__(self, pairs: MovingPairs, count: int, size: int) -> None:
+        self.pairs, self.count, self.size = pairs, count, size
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """{"first", "second": (size, 3, side, side), "flow": (size, 2, side, side)}."""
+        return default_collate([self.pairs[0, number] for number in range(index * self.size, (index + 1) * self.size)])

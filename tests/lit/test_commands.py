@@ -114,10 +114,8 @@ def test_training_lowers_the_loss(footage: Path, tmp_path: Path) -> None:
 
 
 def test_flow_from_nothing_then_supervised(footage: Path, tmp_path: Path) -> None:
-    """The checkpoint of configs/flow.yaml's objective starts the flow network of another, which may hold it fixed."""
-    motion = fit_arguments(footage, tmp_path / "flow", "--data.kind=motion", "--data.patch=64", "--data.val_frames=2",
-                           "--checkpoint.monitor=val/epe", "--checkpoint.mode=min")
-    assert main(motion) == 0
+    """The flow objective's checkpoint starts the flow network of another one, which may hold it fixed."""
+    assert main(fit_arguments(footage, tmp_path / "flow", "--model.objective=flow", "--data.patch=64")) == 0
     run = tmp_path / "flow" / "lightning_logs" / "version_0"
     curves = scalars(run)
     assert {"train/epe", "train/level6", "train/level2", "val/epe"} <= curves.keys()
@@ -131,11 +129,13 @@ def test_flow_from_nothing_then_supervised(footage: Path, tmp_path: Path) -> Non
     assert main(fit_arguments(footage, tmp_path / "sr", "--model.objective=supervised", "--model.flow_lr=0",
                               f"--model.flow_weights={weights}", averaged)) == 0
     run = tmp_path / "sr" / "lightning_logs" / "version_0"
-    assert {"train/restored", "train/kernel", "train/psnr", "val/psnr"} <= scalars(run).keys()
+    assert {"train/restored", "train/kernel", "train/psnr", "val/psnr", "val/kernel"} <= scalars(run).keys()
+    assert "val/aux_psnr" not in scalars(run), "the twin is the other objective's"
     last = run / "checkpoints" / "last.ckpt"
     assert main(fit_arguments(footage, tmp_path / "kernel", "--model.objective=kernel", f"--model.weights={last}")) == 0
     run = tmp_path / "kernel" / "lightning_logs" / "version_0"
-    assert {"train/kernel", "val/kernel", "val/psnr"} <= scalars(run).keys()
+    assert {"train/kernel", "val/kernel"} <= scalars(run).keys()
+    assert "val/psnr" not in scalars(run), "frames that the estimator does not change are not restored"
     before, after = load_network(last), load_network(run / "checkpoints" / "last.ckpt")
     torch.testing.assert_close(after.trunk.state_dict(), before.trunk.state_dict(), rtol=0, atol=0)
     assert not torch.equal(after.kernel_net.linear[1].weight, before.kernel_net.linear[1].weight)
@@ -146,9 +146,9 @@ def test_flow_from_nothing_then_supervised(footage: Path, tmp_path: Path) -> Non
 
 
 def test_kernels_from_nothing(footage: Path, tmp_path: Path) -> None:
-    """configs/kernel.yaml's objective; the estimator is normalised on the first batch and so blind to plain colour."""
-    fit = fit_arguments(footage, tmp_path, "--model.objective=kernel", "--checkpoint.monitor=val/kernel",
-                        "--checkpoint.mode=min", "--data.kind=realistic", "--model.kernel_lr=1e-9")
+    """The kernel objective; the estimator is normalised on the first batch and so blind to plain colour."""
+    fit = fit_arguments(footage, tmp_path, "--model.objective=kernel", "--data.kind=realistic", "--model.lr=1e-9",
+                        "--model.kernel_lr=null")
     assert main(fit) == 0
     run = tmp_path / "lightning_logs" / "version_0"
     assert len(scalars(run)["val/kernel"]) == 2
@@ -158,12 +158,17 @@ def test_kernels_from_nothing(footage: Path, tmp_path: Path) -> None:
     assert main([*fit, f"--model.kernel_weights={run / 'checkpoints' / 'last.ckpt'}", "--data.seed=1"]) == 0
     kept = load_network(tmp_path / "lightning_logs" / "version_1" / "checkpoints" / "last.ckpt")
     torch.testing.assert_close(kept.kernel_net.features[0].weight, learnt, rtol=0, atol=1e-6)
+    # one step of two batches starts where one step of one batch does
+    assert main([*fit, "--trainer.accumulate_grad_batches=2"]) == 0
+    same = load_network(tmp_path / "lightning_logs" / "version_2" / "checkpoints" / "last.ckpt")
+    torch.testing.assert_close(same.kernel_net.features[0].weight, learnt, rtol=0, atol=1e-6)
 
 
 def test_low_resolution_footage_alone(footage: Path, tmp_path: Path) -> None:
-    arguments = fit_arguments(footage, tmp_path, "--data.kind=none", "--checkpoint.monitor=val/aux_psnr")
-    assert main([*arguments, "--data.patch=32"]) == 0
-    curves = scalars(tmp_path / "lightning_logs" / "version_0")
+    assert main(fit_arguments(footage, tmp_path, "--data.kind=none", "--data.patch=32")) == 0
+    run = tmp_path / "lightning_logs" / "version_0"
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    curves = scalars(run)
     assert "val/aux_psnr" in curves
     assert "val/psnr" not in curves, "there is no truth to compare with"
 
@@ -206,6 +211,26 @@ def test_start_from_exported_weights(test_set: Path, tmp_path: Path) -> None:
     assert main(["test", *OPTIONS, f"--model.weights={weights}", f"--data.test_root={test_set}",
                  f"--trainer.default_root_dir={tmp_path}"]) == 0
     assert next(tmp_path.glob("**/pair.json")).is_file()
+    name = ["--model.weights=clean", f"--trainer.default_root_dir={tmp_path / 'clean'}"]
+    assert main(["test", *OPTIONS, *name, f"--data.test_root={test_set}"]) == 0
+    summary = json.loads(next((tmp_path / "clean").glob("**/pair.json")).read_text())
+    assert summary["mean_of_frames"]["psnr"] > 25, "the bundled model, by its name"
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_random_weights_are_refused(
+    command: str, footage: Path, fitted: Path, test_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    roots = [f"--data.val_root={footage}", f"--data.test_root={test_set}", f"--data.predict_root={test_set}"]
+    said = run_fails([command, *OPTIONS, *roots, f"--writer.output={tmp_path / 'out'}"], capsys)
+    assert f"{command} needs a trained network" in said
+    assert "--model.weights with a file or a bundled model (clean" in said
+    save_network(load_network(fitted / "checkpoints" / "last.ckpt"), tmp_path / "net.safetensors")
+    torch.save(load_network(tmp_path / "net.safetensors").state_dict(), tmp_path / "net.pt")
+    for path in (tmp_path / "net.safetensors", tmp_path / "net.pt"):
+        said = run_fails([command, *OPTIONS, *roots, f"--ckpt_path={path}"], capsys)
+        assert f"give --model.weights {path}" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_rates_of_the_flow_network(official_file: Path) -> None:
@@ -215,6 +240,7 @@ def test_rates_of_the_flow_network(official_file: Path) -> None:
     assert rates(flow_weights=str(official_file)) == [1e-4, 1e-4, 1e-6]
     assert rates(kernel_lr=1e-5)[1] == 1e-5
     assert rates() == [1e-4, 1e-4, 1e-4], "from nothing the flow network learns at the full rate"
+    assert rates(objective="flow", flow_weights=str(official_file)) == [1e-4], "alone it is no drifting part"
     (optimizer,), (schedule,) = BlindVSRTask(flow_weights=str(official_file)).configure_optimizers()
     for _ in range(100):
         optimizer.step()
@@ -223,7 +249,8 @@ def test_rates_of_the_flow_network(official_file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["gaussian", "realistic", "small", "tiny", "footage", "flow", "kernel", "still", "bundled"]
+    "name", ["gaussian", "realistic", "small", "tiny", "footage", "bundled/flow", "bundled/kernel", "bundled/still",
+             "bundled/reconstruction"]
 )
 def test_shipped_configurations_parse(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = str(REPOSITORY / "configs" / f"{name}.yaml")
@@ -240,6 +267,11 @@ def test_mistakes(
     fit = fit_arguments(footage, tmp_path)
     assert "no such folder" in run_fails(fit_arguments(tmp_path / "absent", tmp_path), capsys)
     assert "needs ground truth" in run_fails([*fit, "--model.objective=supervised", "--data.kind=none"], capsys)
+    frozen = ["--model.objective=kernel", "--model.kernel_lr=0"]
+    assert "has a learning rate of 0" in run_fails([*fit, *frozen], capsys)
+    numbers = {"model.lr": -1, "model.halve_every": 0, "data.frames_per_video": 4, "data.batch_size": 0}
+    for option, value in numbers.items():
+        assert f"{option}={value}" in run_fails([*fit, f"--{option}={value}"], capsys)
     assert "data.shrink=0.5" in run_fails([*fit, "--data.shrink=0.5"], capsys)
     assert "data.pan=2" in run_fails([*fit, "--data.pan=2"], capsys)
     assert "nonsense" in run_fails([*fit, "--data.nonsense=1"], capsys)

@@ -7,7 +7,8 @@ import torch
 from blindvsr.datasets import find_videos
 from blindvsr.degrade import blur_down
 from blindvsr.lit.data import BlindVSRData
-from blindvsr.lit.footage import EpochSampler, TrainingPatches, texture
+from blindvsr.lit.footage import TrainingPatches, texture
+from blindvsr.lit.processes import EpochSampler
 from tests.conftest import REPOSITORY
 
 

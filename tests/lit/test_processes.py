@@ -13,7 +13,7 @@ import torch
 
 from blindvsr.cli import main
 from blindvsr.frames import Frame, read_image
-from blindvsr.lit.footage import EpochSampler, OnceSampler
+from blindvsr.lit.processes import EpochSampler, OnceSampler
 from blindvsr.weights import save_network
 from tests.clips import make_video, moving
 from tests.conftest import REPOSITORY, draw_video, moving_network, run_fails
@@ -143,11 +143,11 @@ def test_a_mistake_ends_all_processes(weights: Path, tmp_path: Path) -> None:
     assert not list((tmp_path / "out").glob(".*")), "nothing that is half written"
 
 
-def test_two_videos_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_videos_of_one_name(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for suffix in ("mp4", "mkv"):
         make_video(tmp_path / f"clip.{suffix}", moving(2))
     assert "both be written to clip/" in run_fails(
-        ["predict", *OPTIONS, *ONE, f"--data.predict_root={tmp_path}"], capsys)
+        ["predict", *OPTIONS, *ONE, f"--model.weights={weights}", f"--data.predict_root={tmp_path}"], capsys)
 
 
 @pytest.mark.parametrize("devices", [1, 2, 3])
