@@ -3,8 +3,8 @@ configs/bundled/, with everything that a step needs on the device.
 
     python benchmarks/gpu_train.py --data DIR --init FILE --out DIR --seconds 400
 
-DIR holds HR/<clip>/<frame>.jpg and stills/<photograph>.jpg. Worker processes make degraded clips and a ring of them lies
-in the device's memory; each step crops its batch out of that ring, and is replayed as one CUDA graph.
+DIR holds HR/<clip>/<frame>.jpg and stills/<photograph>.jpg. Worker processes make degraded clips and a ring of them
+lies in the device's memory; each step crops its batch out of that ring, and is replayed as one CUDA graph.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from blindvsr.degrade import SCALE, blur_down, draw_kernel
 from blindvsr.disturbance import Disturbance, disturbed
 from blindvsr.lit.camera import synthetic_clip
+from blindvsr.lit.footage import DRAWS, LEAST_TEXTURE, texture
 from blindvsr.losses import kernel_distance, self_supervised, supervised
 from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.weights import load_network, save_network
@@ -39,8 +40,6 @@ ENCODED_FRAMES = 9  # more than are kept: the place in the group of pictures var
 SIDE = 352  # HR pixels of an entry: its windows' crops are drawn from it
 DISTURBANCE = Disturbance(noisy=0.2, noise=8.0, encoded=0.42, crf=(16, 32), jpeg=(35, 95))
 STILLS = 0.5  # share of the clips that are made of photographs
-LEAST_TEXTURE = 7.0  # of the mean Sobel response, as in the paper's training
-DRAWS = 5
 WARM_UP = 0.02  # of the time
 DECAY = 0.999  # of the averaged weights
 LARGEST_NORM = 1.0  # of the gradient
@@ -70,8 +69,7 @@ class Entries(IterableDataset[dict[str, Tensor]]):
     def entry(self, rng: np.random.Generator) -> dict[str, Tensor]:
         for _ in range(DRAWS):
             high = self._still(rng) if not self.clips or rng.random() < STILLS else self._clip(rng)
-            grey = cv2.cvtColor(high[len(high) // 2], cv2.COLOR_RGB2GRAY).astype(np.float32)
-            if np.mean(cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))) > LEAST_TEXTURE:
+            if texture(high[len(high) // 2]) > LEAST_TEXTURE:
                 break
         kernel = torch.from_numpy(draw_kernel("mixed", rng)).float()
         frames = torch.from_numpy(high).permute(0, 3, 1, 2)[None].float()

@@ -23,20 +23,30 @@ FORMATS = {"safetensors": ".safetensors", "onnx": ".onnx"}  # of export, and the
 def _degrade_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hr", type=Path, required=True, help="HR videos: folders of frames in any known layout")
     parser.add_argument("--out", type=Path, required=True, help="gets HR/, LR_blurdown_x4/ and kernel/")
-    parser.add_argument("--kind", choices=("gaussian", "realistic"), required=True, help="of the blur kernels")
-    parser.add_argument("--sigma", type=float, default=1.2, help="of the Gaussian, HR pixels (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the realistic kernels (default: %(default)s)")
+    parser.add_argument("--kind", choices=("gaussian", "realistic", "mixed"), required=True,
+                        help="blur kernels: one Gaussian for all videos, or a random one for each")
+    parser.add_argument("--sigma", type=float, default=1.2,
+                        help="standard deviation of the Gaussian kernel, HR pixels (default: %(default)s)")
+    parser.add_argument("--noise", type=float, default=0, metavar="LEVELS",
+                        help="standard deviation of Gaussian noise after the blur, levels of 255 (default: none)")
+    parser.add_argument("--codec", choices=("libx264", "libx265", "mpeg4", "mpeg2video", "jpeg"),
+                        help="encode the LR frames: encoded/ gets the files, LR_blurdown_x4/ what is decoded of them")
+    parser.add_argument("--crf", "--quality", type=int, default=23, dest="quality", metavar="N",
+                        help="quality of --codec: constant rate factor (libx264, libx265: 0 to 51), quantiser (mpeg4, "
+                        "mpeg2video: 1 to 31) or quality (jpeg: 1 to 100) (default: %(default)s)")
+    parser.add_argument("--preset", default="medium", help="preset of libx264 and libx265 (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0,
+                        help="seed of the random kernels and of the noise (default: %(default)s)")
     parser.add_argument("--videos", nargs="+", default=(), metavar="NAME", help="only these, e.g. 000 011 015 020")
     parser.add_argument("--overwrite", action="store_true", help="replace videos that --out has already")
 
 
 def _degrade(arguments: argparse.Namespace) -> int:
-    from blindvsr.testset import make_test_set
+    from blindvsr.testset import Recipe, make_test_set
 
-    make_test_set(
-        arguments.hr, arguments.out, arguments.kind, arguments.sigma, arguments.seed, arguments.videos,
-        arguments.overwrite,
-    )
+    recipe = Recipe(arguments.kind, arguments.sigma, arguments.seed, arguments.noise, arguments.codec,
+                    arguments.quality, arguments.preset)
+    make_test_set(arguments.hr, arguments.out, recipe, arguments.videos, arguments.overwrite)
     return 0
 
 

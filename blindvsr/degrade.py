@@ -163,8 +163,17 @@ def crop_to_scale(frame: Frame) -> Frame:
     return frame[: frame.shape[0] // SCALE * SCALE, : frame.shape[1] // SCALE * SCALE]
 
 
-def degrade_frame(frame: Frame, kernel: NDArray[np.float64]) -> Frame:
-    """The test sets' degradation of one frame: (4H, 4W, 3) -> (H, W, 3), blurred, downsampled, rounded to uint8."""
+def degrade_frame(frame: Frame, kernel: NDArray[np.float64], noise: float = 0, rng: Generator | None = None) -> Frame:
+    """The test sets' degradation of one frame: (4H, 4W, 3) -> (H, W, 3), blurred, downsampled, rounded to uint8.
+
+    Args:
+        frame: RGB.
+        kernel: (k, k).
+        noise: standard deviation of Gaussian noise that is added before rounding, levels of 255.
+        rng: of the noise; needed where there is some.
+    """
     pixels = torch.from_numpy(frame).permute(2, 0, 1)[None].float()
-    low = blur_down(pixels, torch.from_numpy(kernel)[None, None].float())
-    return low[0].permute(1, 2, 0).clamp(0, 255).round().byte().numpy()
+    low = blur_down(pixels, torch.from_numpy(kernel)[None, None].float())[0].permute(1, 2, 0)
+    if noise and rng is not None:
+        low = low + noise * torch.from_numpy(rng.standard_normal(low.shape, dtype=np.float32))
+    return low.clamp(0, 255).round().byte().numpy()

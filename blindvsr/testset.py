@@ -5,6 +5,7 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from tqdm import tqdm
 from blindvsr import InputError
 from blindvsr.datasets import LR_FOLDER, TRAIN_FOLDERS, Video, check_frames, find_videos
 from blindvsr.degrade import SCALE, TEST_SIGMA, crop_to_scale, degrade_frame, draw_kernel, gaussian_kernel
-from blindvsr.frames import image_size, write_image
+from blindvsr.frames import image_size, read_image, write_image
 from blindvsr.outputs import replacing
+
+ENCODED_FOLDER = "encoded"
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
@@ -26,46 +29,105 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _degrade_video(video: Video, kernel: NDArray[np.float64], out: Path, in_place: bool) -> bool:
+@dataclass(frozen=True)
+class Recipe:
+    """How the videos of a test set are degraded.
+
+    Attributes:
+        kind: "gaussian" (the same kernel for all), "realistic" or "mixed" (a random one per video).
+        sigma: of the Gaussian, HR pixels.
+        seed: of random kernels and noise; video i of the sorted list gets the same whichever others are chosen.
+        noise: standard deviation of Gaussian noise, levels of 255.
+        codec: an encoder of `video.compression` that goes over the LR frames, or None.
+        quality: of the encoder: constant rate factor, quantiser, or JPEG's quality.
+        preset: of H.264 and H.265.
+    """
+
+    kind: str
+    sigma: float = TEST_SIGMA
+    seed: int = 0
+    noise: float = 0
+    codec: str | None = None
+    quality: int = 23
+    preset: str = "medium"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.noise <= 255:
+            raise InputError(f"noise={self.noise}: give a standard deviation between 0 and 255 levels")
+        if self.codec is not None:
+            from blindvsr.video.compression import check_quality
+
+            check_quality(self.codec, self.quality)
+
+    def kernel(self, index: int) -> NDArray[np.float64]:
+        """The kernel of video number `index`."""
+        if self.kind == "gaussian":
+            return gaussian_kernel(self.sigma)
+        return draw_kernel(self.kind, np.random.default_rng([self.seed, index]))
+
+
+def _degrade_video(video: Video, index: int, recipe: Recipe, out: Path, in_place: bool) -> bool:
     """Writes the three folders of one video, or two `in_place`; they appear when all frames are done.
 
     Returns:
         True if the frames had to be cropped to multiples of 4.
     """
+    kernel, names, cropped = recipe.kernel(index), [], False
+    rng = np.random.default_rng([recipe.seed, index, 1])
     with (
         replacing(out / LR_FOLDER / video.name, folder=True) as low,
         replacing(out / "kernel" / video.name, folder=True) as kernels,
         nullcontext() if in_place else replacing(out / "HR" / video.name, folder=True) as high,
     ):
         total = len(video.files) or None
-        for index, frame in enumerate(tqdm(video.read(), video.name, total, unit="frame", leave=False)):
-            path = video.files[index] if video.files else None
-            name = path.stem if path else f"{index:08d}"
+        for number, frame in enumerate(tqdm(video.read(), video.name, total, unit="frame", leave=False)):
+            path = video.files[number] if video.files else None
+            names.append(path.stem if path else f"{number:08d}")
             whole = crop_to_scale(frame)
-            write_image(low / f"{name}.png", degrade_frame(whole, kernel))
-            scipy.io.savemat(kernels / f"{name}.mat", {"kernel": kernel})
+            cropped |= whole.shape != frame.shape
+            write_image(low / f"{names[-1]}.png", degrade_frame(whole, kernel, recipe.noise, rng))
+            scipy.io.savemat(kernels / f"{names[-1]}.mat", {"kernel": kernel})
             if high and path and whole.shape == frame.shape:
                 _link_or_copy(path, high / path.name)
             elif high:
-                write_image(high / f"{name}.png", whole)
-    return whole.shape != frame.shape
+                write_image(high / f"{names[-1]}.png", whole)
+        if recipe.codec:
+            _encode_video(low, names, recipe, out / ENCODED_FOLDER, video.name)
+    return cropped
 
 
-def make_test_set(
-    hr: Path, out: Path, kind: str, sigma: float = TEST_SIGMA, seed: int = 0, names: Sequence[str] = (),
-    overwrite: bool = False,
-) -> None:
+def _encode_video(low: Path, names: Sequence[str], recipe: Recipe, out: Path, name: str) -> None:
+    """Keeps the frames of a folder as an encoder writes them, `out`/<name>.mkv or `out`/<name>/<frame>.jpg, and
+    replaces them by what is decoded of that."""
+    from blindvsr.video.compression import decode, encode, jpeg
+
+    assert recipe.codec is not None
+    paths = [low / f"{frame}.png" for frame in names]
+    if recipe.codec == "jpeg":
+        with replacing(out / name, folder=True) as files:
+            for path in paths:
+                file = files / f"{path.stem}.jpg"
+                file.write_bytes(jpeg(read_image(path), recipe.quality))
+                write_image(path, read_image(file))
+        return
+    height, width = image_size(paths[0])
+    with replacing(out / f"{name}.mkv") as file:
+        encode(map(read_image, paths), str(file), recipe.codec, recipe.quality, recipe.preset)
+        for path, frame in zip(paths, decode(str(file), height, width), strict=True):
+            write_image(path, frame)
+
+
+def make_test_set(hr: Path, out: Path, recipe: Recipe, names: Sequence[str] = (), overwrite: bool = False) -> None:
     """Writes `out`/{HR,LR_blurdown_x4,kernel}/<video>/, one kernel per video, from HR videos in any known layout.
 
     HR images are linked, or copied where links do not work; they are written anew only where sides are no multiple of
-    4 (one warning tells) and where the source is a video file.
+    4 (one warning tells) and where the source is a video file. Where an encoder goes over the LR frames, its files are
+    in `out`/encoded/, and LR_blurdown_x4/ holds what is decoded of them.
 
     Args:
         hr: HR frames; nothing in it changes.
         out: the test set.
-        kind: "gaussian" (the same kernel for all) or "realistic" (a random one per video).
-        sigma: of the Gaussian, HR pixels.
-        seed: of the realistic kernels; video i of the sorted list gets the same kernel whichever others are chosen.
+        recipe: how they are degraded.
         names: only these videos (REDS4 out of REDS, say); all when empty.
         overwrite: replace videos that `out` already has.
 
@@ -73,14 +135,10 @@ def make_test_set(
         InputError: for unusable input, unknown names, or results that exist already.
     """
     videos = find_videos(hr, "--hr", TRAIN_FOLDERS)
-    kernels = {
-        video.name: gaussian_kernel(sigma) if kind == "gaussian"
-        else draw_kernel(kind, np.random.default_rng([seed, index]))
-        for index, video in enumerate(videos)
-    }
+    places = {video.name: index for index, video in enumerate(videos)}
     for name in names:
-        if name not in kernels:
-            raise InputError(f"--videos {name}: no such video; --hr has {', '.join(kernels)}")
+        if name not in places:
+            raise InputError(f"--videos {name}: no such video; --hr has {', '.join(places)}")
     videos = [video for video in videos if not names or video.name in names]
     for video in videos:
         if (out / LR_FOLDER / video.name).exists() and not overwrite:
@@ -90,7 +148,7 @@ def make_test_set(
     if in_place and any(side % SCALE for video in videos for side in image_size(video.files[0])):
         raise InputError(f"--out {out} would change the frames of --hr, which have to be cropped; choose another --out")
     cropped = [video.name for video in tqdm(videos, "degrading", unit="video")
-               if _degrade_video(video, kernels[video.name], out, in_place)]
+               if _degrade_video(video, places[video.name], recipe, out, in_place)]
     if cropped:
         names = ", ".join(cropped)
         warnings.warn(f"cropped to multiples of {SCALE} at the right and the bottom: {names}", stacklevel=2)

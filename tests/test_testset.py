@@ -8,6 +8,7 @@ import scipy.io
 from blindvsr.cli import main
 from blindvsr.degrade import degrade_frame, gaussian_kernel
 from blindvsr.frames import Frame, read_image
+from blindvsr.video.compression import decode
 from tests.conftest import REPOSITORY, draw_video, run_fails
 
 
@@ -24,6 +25,31 @@ def test_gaussian_set(footage: Path, tmp_path: Path) -> None:
     low = read_image(tmp_path / "LR_blurdown_x4" / "left" / "00000003.png")
     np.testing.assert_array_equal(low, degrade_frame(hr, kernel))
     assert len(list((tmp_path / "LR_blurdown_x4" / "right").iterdir())) == 8
+
+
+def test_noise_is_seeded_and_an_encoder_leaves_its_file_beside_what_is_decoded_of_it(
+    footage: Path, tmp_path: Path
+) -> None:
+    options = ("--kind", "gaussian", "--noise", "5", "--videos", "left")
+    for run, codec in (("noisy", ()), ("again", ()), ("h264", ("--codec", "libx264", "--crf", "28")),
+                       ("jpeg", ("--codec", "jpeg", "--quality", "60"))):
+        degrade(footage, tmp_path / run, *options, *codec)
+    low = {run: read_image(tmp_path / run / "LR_blurdown_x4" / "left" / "00000003.png").astype(float)
+           for run in ("noisy", "again", "h264", "jpeg")}
+    clean = degrade_frame(read_image(footage / "HR" / "left" / "00000003.png"), gaussian_kernel(1.2))
+    assert (low["noisy"] - clean).std() == pytest.approx(5, rel=0.15)
+    np.testing.assert_array_equal(low["noisy"], low["again"])
+    np.testing.assert_array_equal(low["jpeg"], read_image(tmp_path / "jpeg" / "encoded" / "left" / "00000003.jpg"))
+    frames = decode(str(tmp_path / "h264" / "encoded" / "left.mkv"), *low["h264"].shape[:2])
+    np.testing.assert_array_equal(low["h264"], list(frames)[3])
+    assert len(list((tmp_path / "h264" / "LR_blurdown_x4" / "left").iterdir())) == 8
+
+
+def test_quality_and_noise_out_of_range(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = ["degrade", "--hr", str(footage), "--out", str(tmp_path / "out"), "--kind", "gaussian"]
+    assert "between 1 and 31" in run_fails([*base, "--codec", "mpeg4", "--crf", "40"], capsys)
+    assert "noise=-1" in run_fails([*base, "--noise", "-1"], capsys)
+    assert not (tmp_path / "out").exists()
 
 
 def test_realistic_kernels_depend_on_the_seed_and_the_video_alone(footage: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Clips made of photographs: a camera that moves over one, and up to one layer in front that moves on its own.
 
-Rendered at high resolution, before blur and decimation, so that frames agree as those of a real camera do: to a fraction
-of a pixel, with exact occlusions.
+Rendered at high resolution, before blur and decimation, so that frames agree as those of a real camera do: to a
+fraction of a pixel, with exact occlusions.
 """
 
 import cv2
@@ -25,8 +25,8 @@ Matrix = NDArray[np.float64]
 
 
 def camera_path(rng: Generator, frames: int, side: int) -> list[Matrix]:
-    """Homographies from the pixels of each frame to those of the middle one: translation, rotation, zoom and perspective
-    about the centre, with a shaking hand.
+    """Homographies from the pixels of each frame to those of the middle one: translation, rotation, zoom and
+    perspective about the centre, with a shaking hand.
 
     Args:
         rng: decides everything.

@@ -1,15 +1,18 @@
 """What a real encoder leaves of a clip: frames through FFmpeg's encoders and back, in memory."""
 
 import io
+from collections.abc import Iterator
 from fractions import Fraction
+from typing import BinaryIO
 
 import av
 import numpy as np
-from av.video.codeccontext import VideoCodecContext
+from av.container import OutputContainer
 from numpy.typing import NDArray
 from PIL import Image
 
 from blindvsr import InputError
+from blindvsr.frames import Frame
 
 CRF = {"libx264": (0, 51), "libx265": (0, 51)}  # constant rate factor, the less the better
 QUANTISER = {"mpeg4": (1, 31), "mpeg2video": (1, 31)}  # likewise
@@ -17,7 +20,10 @@ JPEG = {"jpeg": (1, 100)}  # quality, the more the better
 QUALITIES = {**CRF, **QUANTISER, **JPEG}
 RATE = 25
 # encoders differ when they are given different numbers of threads, and clips are small
-OPTIONS = {"libx264": {"x264-params": "threads=1"}, "libx265": {"x265-params": "pools=none:frame-threads=1:log-level=none"}}
+SINGLE_THREAD = {
+    "libx264": {"x264-params": "threads=1"},
+    "libx265": {"x265-params": "pools=none:frame-threads=1:log-level=none"},
+}
 
 Clip = NDArray[np.uint8]
 
@@ -32,10 +38,10 @@ def check_quality(codec: str, quality: int) -> None:
 
 
 def compressed(frames: Clip, codec: str, quality: int, preset: str = "medium") -> Clip:
-    """Encodes a clip and decodes it again.
+    """Encodes a clip and decodes it again, in memory.
 
     Args:
-        frames: (N, H, W, 3), RGB. Odd sides are repeated to even ones for the encoder, whose colours are 4:2:0.
+        frames: (N, H, W, 3), RGB.
         codec: libx264, libx265, mpeg4, mpeg2video, or jpeg for every frame on its own.
         quality: constant rate factor of H.264 and H.265 (0 to 51), quantiser of MPEG-4 and MPEG-2 (1 to 31), quality of
             JPEG (1 to 100).
@@ -49,40 +55,57 @@ def compressed(frames: Clip, codec: str, quality: int, preset: str = "medium") -
     """
     check_quality(codec, quality)
     if codec == "jpeg":
-        return np.stack([_jpeg(frame, quality) for frame in frames])
-    height, width = frames.shape[1:3]
-    even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), "edge")
-    encoder = _encoder(codec, quality, preset, even.shape[2], even.shape[1])
-    decoder = av.CodecContext.create({"libx264": "h264", "libx265": "hevc"}.get(codec, codec), "r")
-    assert isinstance(decoder, VideoCodecContext)
-    decoder.thread_count = 1
-    packets = []
-    for number, picture in enumerate(even):
-        frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="yuv420p")
-        frame.pts, frame.time_base = number, Fraction(1, RATE)
-        packets += encoder.encode(frame)
-    packets += encoder.encode(None)
-    if encoder.extradata:
-        decoder.extradata = encoder.extradata
-    decoded = [frame for packet in packets for frame in decoder.decode(packet)]
-    decoded += decoder.decode(None)
-    return np.stack([frame.to_ndarray(format="rgb24")[:height, :width] for frame in decoded])
+        return np.stack([np.asarray(Image.open(io.BytesIO(jpeg(frame, quality)))) for frame in frames])
+    file = io.BytesIO()
+    encode(iter(frames), file, codec, quality, preset)
+    file.seek(0)
+    return np.stack(list(decode(file, frames.shape[1], frames.shape[2])))
 
 
-def _encoder(codec: str, quality: int, preset: str, width: int, height: int) -> VideoCodecContext:
-    encoder = av.CodecContext.create(codec, "w")
-    assert isinstance(encoder, VideoCodecContext)
-    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
-    encoder.time_base, encoder.framerate = Fraction(1, RATE), Fraction(RATE)
-    encoder.thread_count = 1
-    if codec in CRF:
-        encoder.options = {"crf": str(quality), "preset": preset, **OPTIONS[codec]}
-    else:
-        encoder.bit_rate, encoder.qmin, encoder.qmax = 100_000_000, quality, quality
-    return encoder
+def encode(frames: Iterator[Frame], file: str | BinaryIO, codec: str, quality: int, preset: str = "medium") -> None:
+    """Writes frames (H, W, 3) of one size into a Matroska file, 4:2:0, 25 a second; odd sides are padded to even ones.
+
+    Args:
+        frames: RGB, one by one.
+        file: path, or a file that can be written and sought in.
+        codec, quality, preset: as of `compressed`, without jpeg.
+    """
+    with av.open(file, "w", format="matroska") as container:
+        stream = None
+        for number, frame in enumerate(frames):
+            even = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), "edge")
+            stream = stream or _stream(container, codec, quality, preset, even.shape[0], even.shape[1])
+            picture = av.VideoFrame.from_ndarray(even, "rgb24").reformat(format="yuv420p")
+            picture.pts, picture.time_base = number, Fraction(1, RATE)
+            container.mux(stream.encode(picture))
+        if stream is not None:
+            container.mux(stream.encode(None))
 
 
-def _jpeg(frame: Clip, quality: int) -> Clip:
+def _stream(
+    container: OutputContainer, codec: str, quality: int, preset: str, height: int, width: int
+) -> av.VideoStream:
+    options = {"crf": str(quality), "preset": preset, **SINGLE_THREAD[codec]} if codec in CRF else {}
+    stream = container.add_stream(codec, RATE, options=options)
+    assert isinstance(stream, av.VideoStream)
+    stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+    context = stream.codec_context
+    context.thread_count = 1
+    if codec in QUANTISER:
+        context.bit_rate, context.qmin, context.qmax = 100_000_000, quality, quality
+    return stream
+
+
+def decode(file: str | BinaryIO, height: int, width: int) -> Iterator[Frame]:
+    """The frames of what `encode` wrote, (height, width, 3), RGB, one by one."""
+    with av.open(file, "r") as container:
+        container.streams.video[0].codec_context.thread_count = 1
+        for frame in container.decode(video=0):
+            yield np.asarray(frame.to_ndarray(format="rgb24")[:height, :width], np.uint8)
+
+
+def jpeg(frame: Frame, quality: int) -> bytes:
+    """A frame (H, W, 3) as a JPEG file."""
     file = io.BytesIO()
     Image.fromarray(frame).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))
+    return file.getvalue()
