@@ -373,8 +373,8 @@ def main() -> None:
 
     def saved(seconds: float) -> None:
         loss, error, distance = training.curve.tolist()
-        curve.append({"seconds": seconds, "steps": training.steps, "loss": loss, "psnr": -10 * math.log10(error + 1e-10),
-                      "kernel": distance, "entries": ring.count})
+        curve.append({"seconds": seconds, "steps": training.steps, "loss": loss,
+                      "psnr": -10 * math.log10(error + 1e-10), "kernel": distance, "entries": ring.count})
         print(json.dumps(curve[-1]), flush=True)
         if math.isfinite(loss):
             save_network(training.averaged(), options.out / "averaged.safetensors")

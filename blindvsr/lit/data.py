@@ -15,7 +15,8 @@ from blindvsr.datasets import (
     hold_out, is_reds_train, paired_videos,
 )
 from blindvsr.degrade import SCALE, blur_down
-from blindvsr.frames import image_size
+from blindvsr.disturbance import Disturbance
+from blindvsr.frames import image_files, image_size
 from blindvsr.lit.footage import Footage, Kind, TrainingPatches, ValidationClips
 from blindvsr.lit.motion import MovingPairs, PairBatches
 from blindvsr.lit.processes import EpochSampler, OnceSampler
@@ -65,8 +66,9 @@ class BlindVSRData(pl.LightningDataModule):
             out; of a single video, the frames after those that are trained on.
         test_root: <root>/{HR,LR_blurdown_x4}/<video>/<frame>.png, as `blindvsr degrade` writes it.
         predict_root: LR videos: folders of frames, video files, or a test set.
-        kind: kernels that blur the footage during training: gaussian (sigma 0.4 to 2.0), realistic, or none for
-            footage that is itself the low-resolution input and has no ground truth.
+        kind: kernels that blur the footage during training: gaussian (sigma 0.4 to 2.0), realistic, mixed (these two
+            and anisotropic ones, sigma to 2.4, and plain decimation), or none for footage that is itself the
+            low-resolution input and has no ground truth.
         patch: side of the training crop, or of the pair of frames, LR pixels.
         batch_size: clips of a batch, per device.
         frames_per_video: training uses only the first so many of each video.
@@ -77,8 +79,10 @@ class BlindVSRData(pl.LightningDataModule):
         seed: of crops, turns and kernels.
         shrink: training crops come from frames reduced by factors between 1 and this: finer detail than the footage
             has at its own size, less of its compression, smaller motion. 1 leaves the footage as it is.
-        pan: share of the training clips that are one frame seen by a moving camera: frames that agree exactly, from
-            which the reconstruction learns soonest what the neighbours are good for.
+        disturbance: noise and encoders that go over the low-resolution clips; none by default.
+        synthetic: share of the training clips that are made of photographs under a moving camera, see `lit.camera`:
+            frames that agree exactly, from which the reconstruction learns soonest what the neighbours are good for.
+        stills: folder of photographs for them; without it they are made of frames of the footage.
         moving_pairs: pairs of frames with known motion instead of clips; set by model.objective.
     """
 
@@ -98,7 +102,9 @@ class BlindVSRData(pl.LightningDataModule):
         cache: str | None = None,
         seed: int = 0,
         shrink: float = 1.0,
-        pan: float = 0.0,
+        disturbance: Disturbance = Disturbance(),
+        synthetic: float = 0.0,
+        stills: str | None = None,
         moving_pairs: bool = False,
     ) -> None:
         super().__init__()
@@ -107,13 +113,16 @@ class BlindVSRData(pl.LightningDataModule):
             raise InputError(f"data.patch={patch}: it must be a multiple of {SCALE} and at least {4 * SCALE}")
         if shrink < 1:
             raise InputError(f"data.shrink={shrink}: frames are reduced by factors from 1 to this; give 1 or more")
-        if not 0 <= pan <= 1:
-            raise InputError(f"data.pan={pan}: it is a share of the clips; give 0 to 1")
+        if not 0 <= synthetic <= 1:
+            raise InputError(f"data.synthetic={synthetic}: it is a share of the clips; give 0 to 1")
+        if disturbance and kind == "none":
+            raise InputError("data.disturbance: footage of --data.kind none is not degraded; choose another kind")
         _check_least({
             "batch_size": (batch_size, 1), "batches_per_epoch": (batches_per_epoch, 1), "num_workers": (num_workers, 0),
             "frames_per_video": (frames_per_video, WINDOW), "val_frames": (val_frames, WINDOW),
         })
-        self.shrink, self.pan, self.moving_pairs = shrink, pan, moving_pairs
+        self.shrink, self.moving_pairs = shrink, moving_pairs
+        self.disturbance, self.synthetic, self.stills = disturbance, synthetic, self._photographs(stills)
         self.kind, self.batch_size, self.batches_per_epoch = kind, batch_size, batches_per_epoch
         self.num_workers, self.seed, self.val_frames = num_workers, seed, val_frames
         self.patch, self.frames_per_video = patch, frames_per_video
@@ -126,6 +135,17 @@ class BlindVSRData(pl.LightningDataModule):
         self.predict_videos = find_videos(predict_root, "data.predict_root", (LR_FOLDER,)) if predict_root else []
         check_frames(self.predict_videos, "data.predict_root", least=1)
         check_names(self.predict_videos, "data.predict_root")
+
+    @staticmethod
+    def _photographs(root: str | None) -> list[Path]:
+        if root is None:
+            return []
+        if not Path(root).is_dir():
+            raise InputError(f"data.stills={root!r}: no such folder")
+        paths = image_files(Path(root))
+        if not paths:
+            raise InputError(f"data.stills={root!r} holds no images")
+        return paths
 
     def _train_videos(self, root: str) -> list[Video]:
         videos = find_videos(root, "data.train_root", TRAIN_FOLDERS)
@@ -185,9 +205,13 @@ class BlindVSRData(pl.LightningDataModule):
         side = self.patch if self.kind == "none" else self.patch * SCALE
         data = TrainingPatches(
             self.train_videos, side=side, frames_per_video=self.frames_per_video, kind=self.kind, seed=self.seed,
-            cache=self.cache, shrink=self.shrink, pan=self.pan,
+            cache=self.cache, shrink=self.shrink, disturbance=self.disturbance, synthetic=self.synthetic,
+            stills=self.stills,
         )
-        self._check_sides(data.footage, side)
+        self._check_sides(data.footage, data.drawn_side)
+        for path in self.stills:
+            if min(image_size(path)) < data.drawn_side:
+                raise InputError(f"data.stills: {path} is smaller than the {data.drawn_side} pixels that clips take")
         return data
 
     def _pairs(self, videos: list[Video]) -> MovingPairs:
@@ -214,12 +238,13 @@ class BlindVSRData(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Degrades training crops, batched, on the training device: -> {"clip": (B, 5, 3, h, w) in [0, 1], "kernel"}.
 
-        LR stays float and unrounded, as in the official training.
+        LR stays float and unrounded, as in the official training; disturbed LR comes from the workers.
         """
         if self.moving_pairs or not isinstance(batch, dict):
             return batch
-        clip = batch["frames"].permute(0, 1, 4, 2, 3).float() / 255
-        return {**batch, "clip": blur_down(clip, batch["kernel"]) if "kernel" in batch else clip}
+        clip = batch["low" if "low" in batch else "frames"].permute(0, 1, 4, 2, 3).float() / 255
+        blurred = "kernel" in batch and "low" not in batch
+        return {**batch, "clip": blur_down(clip, batch["kernel"]) if blurred else clip}
 
     def _loader(self, data: Dataset[Any], once: bool = False) -> DataLoader[Any]:
         # equally many steps on every device, as collective operations want them, unless each item must come once

@@ -15,28 +15,23 @@ from torch.utils.data import Dataset
 
 from blindvsr import InputError
 from blindvsr.datasets import WINDOW, Video, decoded
-from blindvsr.degrade import TEST_SIGMA, crop_to_scale, degrade_frame, draw_kernel
+from blindvsr.degrade import SCALE, TEST_SIGMA, blur_down, crop_to_scale, degrade_frame, draw_kernel
+from blindvsr.disturbance import Disturbance, disturbed
 from blindvsr.frames import Frame, read_image
+from blindvsr.lit.camera import synthetic_clip
 
 LEAST_TEXTURE = 7.0  # mean Sobel response under which a patch is drawn again (official)
 DRAWS = 5
-PAN, SHAKE = 3.0, 1.0  # pixels of the crop per frame: the mean speed of a panning camera, and what it shakes by
+# an encoder gets clips that are longer and larger than the crop: the place in its group of pictures varies
+ENCODED_FRAMES, ENCODED_MARGIN = 9, 16  # frames; LR pixels
 PROBED_SIGMAS = (0.6, 1.2, 1.8)  # HR pixels: what the kernel estimator is tried on where kernels are Gaussian
-Kind = Literal["gaussian", "realistic", "none"]
+Kind = Literal["gaussian", "realistic", "mixed", "none"]
 
 
 def texture(patch: Frame) -> float:
     """Mean Sobel response of an RGB uint8 patch (H, W, 3), 0 to 255: half the horizontal plus half the vertical."""
     edges = [cv2.convertScaleAbs(cv2.Sobel(patch, cv2.CV_16S, *order)) for order in ((1, 0), (0, 1))]
     return float(np.mean(cv2.addWeighted(edges[0], 0.5, edges[1], 0.5, 0)))
-
-
-def _camera(rng: Generator) -> NDArray[np.float64]:
-    """Where a moving camera stands at each frame of a window, (5, 2), pixels of the crop: steady, and shaking a bit."""
-    steady = np.arange(WINDOW)[:, None] - WINDOW // 2
-    direction = rng.normal(size=2)
-    velocity = rng.exponential(PAN) * direction / np.linalg.norm(direction)
-    return steady * velocity + rng.normal(0, SHAKE, (WINDOW, 2))
 
 
 class Footage:
@@ -65,9 +60,10 @@ class Footage:
         frame = self.videos[video][number]
         return read_image(frame) if isinstance(frame, Path) else frame
 
-    def window(self, video: int, start: int) -> NDArray[np.uint8]:
-        """Five consecutive frames, uint8 (5, H, W, 3)."""
-        frames = self.videos[video][start : start + WINDOW]
+    def window(self, video: int, start: int, count: int = WINDOW) -> NDArray[np.uint8]:
+        """Consecutive frames, uint8 (N, H, W, 3): `count`, or as many as the video has, from `start` or before."""
+        start = max(0, min(start, len(self.videos[video]) - count))
+        frames = self.videos[video][start : start + count]
         if isinstance(frames, np.ndarray):
             return frames
         return np.stack([read_image(path) for path in frames])
@@ -87,7 +83,9 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         seed: of all draws.
         cache: folder for decoded frames; every video is decoded once and then read as it is needed. Video files need
             it.
-        pan: share of the crops that are one frame seen by a moving camera.
+        disturbance: noise and encoders that go over the LR crops, which are then made here and not on the device.
+        synthetic: share of the crops that are made of photographs, see `lit.camera`.
+        stills: the photographs; without any, frames of the footage.
         shrink: crops come from frames reduced by a factor drawn between 1 and this, as far as a frame is large enough.
 
     Raises:
@@ -96,47 +94,77 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
 
     def __init__(
         self, videos: Sequence[Video], *, side: int, frames_per_video: int, kind: Kind, seed: int, cache: Path | None,
-        shrink: float = 1.0, pan: float = 0.0,
+        shrink: float = 1.0, disturbance: Disturbance = Disturbance(), synthetic: float = 0.0,
+        stills: Sequence[Path] = (),
     ) -> None:
-        self.side, self.kind, self.seed, self.shrink, self.pan = side, kind, seed, shrink, pan
+        self.side, self.kind, self.seed, self.shrink = side, kind, seed, shrink
+        self.disturbance, self.synthetic, self.stills = disturbance, synthetic, stills
+        self.length, self.drawn_side = WINDOW, side
+        if disturbance:
+            self.length, self.drawn_side = ENCODED_FRAMES, side + ENCODED_MARGIN * SCALE
         self.footage = Footage(videos, frames_per_video, cache)
 
     def __len__(self) -> int:
         return len(self.footage.windows)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
-        """(epoch, index) -> {"frames": uint8 (5, side, side, 3), "kernel": float32 (1, 13, 13) unless kind is none}."""
+        """(epoch, index) -> {"frames": uint8 (5, side, side, 3), "kernel": float32 (1, 13, 13) unless kind is none,
+        "low": uint8 (5, side / 4, side / 4, 3) where LR crops are disturbed}."""
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
-        window = self.footage.window(*self.footage.windows[index % len(self)])
-        patch = self._augmented(self._crop(window, rng), rng)
-        item = {"frames": torch.from_numpy(np.ascontiguousarray(patch))}
-        if self.kind != "none":
-            item["kernel"] = torch.from_numpy(draw_kernel(self.kind, rng)[None]).float()
-        return item
+        clip = np.ascontiguousarray(self._augmented(self._clip(index, rng), rng))
+        if self.kind == "none":
+            return {"frames": torch.from_numpy(clip)}
+        kernel = torch.from_numpy(draw_kernel(self.kind, rng)[None]).float()
+        if not self.disturbance:
+            return {"frames": torch.from_numpy(clip), "kernel": kernel}
+        frames, low = self._disturbed(clip, kernel, rng)
+        return {"frames": torch.from_numpy(frames), "kernel": kernel, "low": torch.from_numpy(low)}
+
+    def _clip(self, index: int, rng: Generator) -> NDArray[np.uint8]:
+        """Draws a crop whose middle frame has some texture, at most five times, and keeps the last."""
+        # what is switched off takes no draw, so that the patches of the published training stay what they were
+        made = self.synthetic > 0 and rng.random() < self.synthetic
+        window = None if made else self.footage.window(*self.footage.windows[index % len(self)], self.length)
+        for _ in range(DRAWS):
+            if window is None:
+                one, other = self._photograph(rng), self._photograph(rng)
+                clip = synthetic_clip(one, other, self.length, self.drawn_side, rng)
+            else:
+                clip = self._crop(window, rng)
+            if texture(clip[len(clip) // 2]) >= LEAST_TEXTURE:
+                break
+        return clip
+
+    def _photograph(self, rng: Generator) -> Frame:
+        if self.stills:
+            return read_image(self.stills[rng.integers(len(self.stills))])
+        return self.footage.frame(*self.footage.windows[rng.integers(len(self))])
 
     def _crop(self, window: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:
-        """Draws a crop whose middle frame has some texture, at most five times, and keeps the last."""
         height, width = window.shape[1:3]
-        largest = min(self.shrink, height / self.side, width / self.side)
-        # what is switched off takes no draw, so that the patches of the published training stay what they were
-        panned = self.pan > 0 and rng.random() < self.pan
-        for _ in range(DRAWS):
-            side = int(self.side * rng.uniform(1, largest)) if largest > 1 else self.side
-            corner = [rng.integers(height - side + 1), rng.integers(width - side + 1)]
-            corners = np.tile(corner, (WINDOW, 1))
-            if panned:
-                corners = np.clip(corners + np.rint(side / self.side * _camera(rng)).astype(int),
-                                  0, (height - side, width - side))
-            frames = window[[WINDOW // 2] * WINDOW] if panned else window
-            patch = np.stack([frame[top : top + side, left : left + side]
-                              for frame, (top, left) in zip(frames, corners, strict=True)])
-            if side > self.side:
-                size = (self.side, self.side)
-                patch = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in patch])
-            if texture(patch[WINDOW // 2]) >= LEAST_TEXTURE:
-                break
-        return patch
+        largest = min(self.shrink, height / self.drawn_side, width / self.drawn_side)
+        side = int(self.drawn_side * rng.uniform(1, largest)) if largest > 1 else self.drawn_side
+        top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
+        crop = window[:, top : top + side, left : left + side]
+        if side == self.drawn_side:
+            return crop
+        size = (self.drawn_side, self.drawn_side)
+        return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in crop])
+
+    def _disturbed(
+        self, clip: NDArray[np.uint8], kernel: Tensor, rng: Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Five HR frames of a clip, and what blur, noise and an encoder leave of them at a quarter of the size."""
+        frames = torch.from_numpy(clip).permute(0, 3, 1, 2)[None].float()
+        low = blur_down(frames, kernel[None])[0].permute(0, 2, 3, 1).clamp(0, 255).numpy()
+        low = disturbed(low, self.disturbance, rng)
+        side = self.side // SCALE
+        first, top, left = (int(rng.integers(whole - part + 1)) for whole, part in
+                            zip(low.shape[:3], (WINDOW, side, side), strict=True))
+        high_top, high_left = SCALE * top, SCALE * left
+        high = clip[first : first + WINDOW, high_top : high_top + self.side, high_left : high_left + self.side]
+        return high.copy(), low[first : first + WINDOW, top : top + side, left : left + side].copy()
 
     @staticmethod
     def _augmented(patch: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:

@@ -273,7 +273,9 @@ def test_mistakes(
     for option, value in numbers.items():
         assert f"{option}={value}" in run_fails([*fit, f"--{option}={value}"], capsys)
     assert "data.shrink=0.5" in run_fails([*fit, "--data.shrink=0.5"], capsys)
-    assert "data.pan=2" in run_fails([*fit, "--data.pan=2"], capsys)
+    assert "data.synthetic=2" in run_fails([*fit, "--data.synthetic=2"], capsys)
+    assert "data.stills" in run_fails([*fit, f"--data.stills={tmp_path / 'absent'}"], capsys)
+    assert "disturbance.noisy=2" in run_fails([*fit, "--data.disturbance.noisy=2"], capsys)
     assert "nonsense" in run_fails([*fit, "--data.nonsense=1"], capsys)
     (tmp_path / "unknown.yaml").write_text("data:\n  patches: 3\n")
     assert "patches" in run_fails(["fit", "--config", tmp_path / "unknown.yaml"], capsys)
