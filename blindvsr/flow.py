@@ -33,7 +33,7 @@ def _conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.C
 
 
 def _leaky() -> nn.LeakyReLU:
-    return nn.LeakyReLU(0.1)
+    return nn.LeakyReLU(0.1, inplace=True)
 
 
 def _float32(tensor: Tensor) -> torch.autocast:
@@ -87,7 +87,7 @@ class Decoder(nn.Module):
             features = self._compared(first, second, above)
         features = _as_convolved(features, self.dense)
         for conv in self.dense:
-            features = torch.cat((F.leaky_relu(conv(features), 0.1), features), 1)
+            features = torch.cat((F.leaky_relu_(conv(features), 0.1), features), 1)
         with _float32(first):
             return self.predict(features.to(first.dtype)), features
 

@@ -19,7 +19,7 @@ class ChannelAttentionBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.convs = nn.Sequential(_conv(channels, channels), nn.ReLU(), _conv(channels, channels))
+        self.convs = nn.Sequential(_conv(channels, channels), nn.ReLU(inplace=True), _conv(channels, channels))
         self.attention = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(channels, REDUCED, 1), nn.ReLU(), nn.Conv2d(REDUCED, channels, 1), nn.Sigmoid(),

@@ -70,7 +70,8 @@ class ResidualBlock(nn.Module):
         self.conv2 = _conv(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(x)))
+        # in place: what convolutions return is theirs alone, and fresh memory costs as much as the sums
+        return self.conv2(F.relu_(self.conv1(x))).add_(x)
 
 
 class BlindVSR(nn.Module):
