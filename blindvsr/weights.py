@@ -20,8 +20,10 @@ from blindvsr.flow import PYRAMID
 from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.outputs import replacing
 
-# name -> file of the models that come along: wherever weights are asked for, the name will do
-BUNDLED = {path.stem: path for path in sorted((Path(__file__).parent / "models").glob("*.safetensors"))}
+# name -> file of the models that come along: wherever weights are asked for, the name will do. One network serves both
+# clean and encoded or noisy input; names of their own, so that commands stay what they are when there are two.
+_MODEL = Path(__file__).parent / "models" / "bundled.safetensors"
+BUNDLED = {name: _MODEL for name in ("clean", "footage") if _MODEL.is_file()}
 FORMAT = "blindvsr/1"
 LIGHTNING_PREFIX = "net."  # the LightningModule holds the network under this name
 StateDict = dict[str, Tensor]

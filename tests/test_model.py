@@ -3,6 +3,7 @@
 import itertools
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from safetensors import safe_open
@@ -44,8 +45,10 @@ def test_upscale_without_weights_beats_bicubic(bundled_frames: list[Frame], tmp_
 
 @torch.no_grad()
 def test_estimated_kernels_are_nearer_than_any_fixed_guess() -> None:
-    """Of all fixed guesses the entries' median has the least mean L1 distance to the three true kernels."""
-    frames = list(itertools.islice(read_video(REPOSITORY / "demo" / "bigbuckbunny.mp4"), 5))
+    """Of all fixed guesses the entries' median has the least mean L1 distance to the three true kernels. The clip is
+    halved: at its own size it is too soft for a narrow kernel to leave a trace."""
+    whole = itertools.islice(read_video(REPOSITORY / "demo" / "bigbuckbunny.mp4"), 5)
+    frames = [np.asarray(cv2.resize(frame, (640, 360), interpolation=cv2.INTER_AREA), np.uint8) for frame in whole]
     true = [draw_kernel("gaussian", np.random.default_rng(0), sigma) for sigma in (0.6, 1.2, 1.8)]
     net = load_network("clean")
     distances = []
@@ -54,4 +57,4 @@ def test_estimated_kernels_are_nearer_than_any_fixed_guess() -> None:
         clip = torch.from_numpy(low).permute(0, 3, 1, 2)[None].float() / 255
         distances.append(np.abs(net.estimate_kernel(clip)[0, 0].numpy() - kernel).sum())
     guess = np.median(true, axis=0)
-    assert np.mean(distances) < 0.9 * np.mean([np.abs(guess - kernel).sum() for kernel in true])
+    assert np.mean(distances) < 0.7 * np.mean([np.abs(guess - kernel).sum() for kernel in true])

@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", type=Path, metavar="OUTPUT",
                         help="video file (.mp4, .mkv; frame rate and sound are kept) or folder of PNG images")
     parser.add_argument("--weights", metavar="NAME|FILE", type=Path,
-                        help=f"the network's weights: a bundled model by its name, or a file in any known format "
-                             f"(default: {DEFAULT_MODEL})")
+                        help="the network's weights: clean or footage (one bundled network serves both), or a file "
+                             f"in any known format (default: {DEFAULT_MODEL})")
     parser.add_argument("--tile", type=_tile, default="auto",
                         help="side of the tiles that large frames are cut into, in input pixels, or auto: what fits "
                              "into memory (default)")
