@@ -15,7 +15,7 @@ from blindvsr import InputError
 from blindvsr.flow import Pyramid
 from blindvsr.frames import Frame
 from blindvsr.network import COVERED, BlindVSR
-from blindvsr.ops import coverage, positions, sample
+from blindvsr.ops import coverage, positions, sample_seen
 from blindvsr.tail import collapse
 from blindvsr.tiling import SMALLEST_TILE, Plan, boxes, make_plan, memory_budget
 
@@ -150,7 +150,8 @@ class Restorer:
         for rows, columns in boxes(picture.shape[-2], picture.shape[-1], plan.tile):
             aligned = self._aligned(window, flow, rows.all, columns.all)
             patch = self.tail(self.trunk(self.fuse(aligned))).float()
-            patch *= rows.weight(scale, patch)[:, None] * columns.weight(scale, patch)
+            if plan.tile is not None:
+                patch *= rows.weight(scale, patch)[:, None] * columns.weight(scale, patch)
             result[..., rows.scaled(scale), columns.scaled(scale)] += patch
         return result
 
@@ -177,13 +178,18 @@ class Restorer:
                 part.copy_(self._features(encoded, rows, columns))
                 continue
             one = next(flows)
-            seen = (coverage(one) >= COVERED)[..., rows, columns]
+            seen = coverage(one)[:, 0, rows, columns] >= COVERED
             x, y = (axis[:, rows, columns] for axis in positions(one))
-            # only what these pixels look at
-            rows_there, columns_there = (_range(axis, size) for axis, size in zip((y, x), flow.shape[-2:], strict=True))
-            source = self._features(encoded, rows_there, columns_there).float()
-            part.copy_(sample(source, x - columns_there.start, y - rows_there.start) * seen)
+            part.copy_(self._sampled(encoded, x, y, seen))
         return aligned
+
+    def _sampled(self, encoded: Encoded, x: Tensor, y: Tensor, seen: Tensor) -> Tensor:
+        """A frame's features at the places (1, h, w): (1, C, h, w)."""
+        if encoded.features is not None:
+            return sample_seen(encoded.features, x, y, seen)
+        height, width = encoded.frame.shape[-2:]
+        rows, columns = _range(y, height), _range(x, width)  # only what these places look at
+        return sample_seen(self._features(encoded, rows, columns), x - columns.start, y - rows.start, seen)
 
     def _features(self, encoded: Encoded, rows: slice, columns: slice) -> Tensor:
         """A part of a frame's features: exactly those of the whole frame."""
@@ -208,7 +214,7 @@ def _prepared(module: Module, dtype: torch.dtype) -> Module:
 def _range(places: Tensor, length: int) -> slice:
     """The pixels of an axis that bilinear sampling at `places` reads, with the ends repeated outside."""
     low, high = (int(place.clamp(0, length - 1)) for place in places.aminmax())
-    return slice(low, min(length, high + 2))
+    return slice(min(low, length - 2), min(length, high + 2))
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -51,6 +51,44 @@ def sample(image: Tensor, x: Tensor, y: Tensor, padding_mode: str = "border") ->
     return F.grid_sample(image, grid, mode="bilinear", padding_mode=padding_mode, align_corners=True)
 
 
+def sample_seen(image: Tensor, x: Tensor, y: Tensor, seen: Tensor) -> Tensor:
+    """`sample` for inference: with the border repeated, and zero where nothing is `seen`.
+
+    With channels last a pixel is a row of a table, and a sample the weighted sum of four of them: a quarter of the time
+    of `sample`, without conversions to float32 and back.
+
+    Args:
+        image: (1, C, H, W), fastest with channels last, H and W at least 2, in any precision.
+        x, y: (1, h, w), where to look, as for `sample`.
+        seen: (1, h, w), truth values.
+
+    Returns:
+        (1, C, h, w) with channels last, in the image's precision.
+    """
+    width = image.shape[-1]
+    table = image.permute(0, 2, 3, 1).flatten(0, 2)
+    (left, right_share), (top, lower_share) = _neighbours(x, width), _neighbours(y, image.shape[-2])
+    left_share, right_share = (1 - right_share) * seen, right_share * seen
+    upper_share = 1 - lower_share
+    first = top * width + left
+    rows = torch.stack((first, first + 1, first + width, first + width + 1), -1).flatten(0, 2)
+    shares = torch.stack((left_share * upper_share, right_share * upper_share,
+                          left_share * lower_share, right_share * lower_share), -1).flatten(0, 2)
+    if table.dtype != shares.dtype:  # the shares in two parts: rounded to 8 bits they would not sum to 1
+        rounded = shares.to(table.dtype)
+        rows, shares = rows.repeat(1, 2), torch.cat((rounded, (shares - rounded).to(table.dtype)), 1)
+    pixels = F.embedding_bag(rows, table, per_sample_weights=shares, mode="sum")
+    return pixels.view(*x.shape, -1).permute(0, 3, 1, 2)
+
+
+def _neighbours(places: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """The pixel before each place, never the last one, and the share of the one after it."""
+    places = (2 * places / (length - 1) - 1 + 1) * ((length - 1) / 2)  # rounded as in `sample`: the two are equal
+    places = places.nan_to_num().clamp(0, length - 1)
+    first = places.floor().clamp(max=length - 2)
+    return first.long(), places - first
+
+
 def coverage(flow: Tensor) -> Tensor:
     """The share of each bilinear sample that lies inside the image: what warping an image of ones with zeros
     outside would give, in closed form.
