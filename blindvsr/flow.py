@@ -32,6 +32,11 @@ def _conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.C
     return nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation)
 
 
+def scaled_channels(channels: tuple[int, ...], width: float) -> tuple[int, ...]:
+    """Channel counts of the published network, multiplied by `width`."""
+    return tuple(max(2, round(width * count)) for count in channels)
+
+
 def _leaky() -> nn.LeakyReLU:
     return nn.LeakyReLU(0.1, inplace=True)
 
@@ -112,9 +117,7 @@ class PWCNet(nn.Module):
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        pyramid, dense, refiner = (
-            tuple(max(2, round(width * channels)) for channels in part) for part in (PYRAMID, DENSE, REFINER)
-        )
+        pyramid, dense, refiner = (scaled_channels(part, width) for part in (PYRAMID, DENSE, REFINER))
         self.extractor = nn.ModuleList(
             nn.Sequential(_conv(inputs, outputs, 2), _leaky(), _conv(outputs, outputs), _leaky(),
                           _conv(outputs, outputs), _leaky())

@@ -15,6 +15,7 @@ from blindvsr.ops import backwarp, coverage
 
 SMALLEST = 16  # the least height and width of a frame to restore
 COVERED = 0.999  # the share of a bilinear sample that must lie inside the frame
+FIXED = {"num_frames": 5, "scale": 4, "kernel_size": 13}  # what the whole method is made for
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,14 @@ class NetConfig:
     """The shape of the network; the defaults are the published one (18,900,215 parameters).
 
     Attributes:
-        num_frames: frames of a window, odd; the middle one is restored.
-        num_features: channels of the reconstruction.
-        extract_blocks: residual blocks that each frame goes through on its own.
-        recon_blocks: residual blocks after the frames are fused.
-        scale: factor of super-resolution; 4 is what the method is made for.
-        kernel_size: side of the estimated blur kernel.
-        flow_width: channel multiplier of PWC-Net.
+        num_frames: frames of a window, whose middle one is restored; 5. Fixed, as scale and kernel_size are: training,
+            test sets and protocol are defined for these values. A weights file tells them to other programs.
+        num_features: channels of the reconstruction, 1 at least.
+        extract_blocks: residual blocks that each frame goes through on its own, 1 at least.
+        recon_blocks: residual blocks after the frames are fused, 1 at least.
+        scale: factor of super-resolution; 4.
+        kernel_size: side of the estimated blur kernel; 13.
+        flow_width: channel multiplier of PWC-Net, above 0; no level has fewer than 2 channels.
     """
 
     num_frames: int = 5
@@ -40,14 +42,15 @@ class NetConfig:
     flow_width: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.num_frames < 3 or self.num_frames % 2 == 0:
-            raise InputError(f"network.num_frames={self.num_frames}: it must be odd and at least 3")
-        if self.scale != 4:
-            raise InputError(f"network.scale={self.scale}: the degradation and the protocol are defined for 4")
-        if self.kernel_size < 9 or self.kernel_size % 2 == 0:
-            raise InputError(f"network.kernel_size={self.kernel_size}: it must be odd and at least 9")
-        if min(self.num_features, self.extract_blocks, self.recon_blocks) < 1 or self.flow_width <= 0:
-            raise InputError("network: num_features, extract_blocks and recon_blocks start at 1, flow_width above 0")
+        for name, value in FIXED.items():
+            if getattr(self, name) != value:
+                raise InputError(f"network.{name}={getattr(self, name)}: it is always {value}; leave it out")
+        for name in ("num_features", "extract_blocks", "recon_blocks"):
+            number = getattr(self, name)
+            if not isinstance(number, int) or number < 1:
+                raise InputError(f"network.{name}={number}: give a whole number, 1 at least")
+        if not 0 < self.flow_width < math.inf:
+            raise InputError(f"network.flow_width={self.flow_width}: give a number above 0")
 
 
 def _conv(inputs: int, outputs: int) -> nn.Conv2d:

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from blindvsr import InputError
-from blindvsr.flow import PYRAMID
+from blindvsr.flow import PYRAMID, scaled_channels
 from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.outputs import replacing
 
@@ -173,10 +173,22 @@ def _infer_config(state: StateDict, path: Path) -> NetConfig:
             extract_blocks=blocks("extract") - 1,
             recon_blocks=blocks("trunk"),
             kernel_size=round(state["kernel_net.linear.1.weight"].shape[0] ** 0.5),
-            flow_width=state["flow_net.extractor.5.0.weight"].shape[0] / PYRAMID[-1],
+            flow_width=_flow_width(tuple(state[f"flow_net.extractor.{i}.0.weight"].shape[0] for i in range(6))),
         )
     except KeyError as error:
         raise InputError(f"{path} is not a BlindVSR network: it has no {error.args[0]}") from error
+
+
+def _flow_width(channels: tuple[int, ...]) -> float:
+    """The shortest decimal multiplier that gives PWC-Net's pyramid these channels; if none does, the nearest."""
+    # each level admits the multipliers of an interval; 2 channels stand for anything less as well
+    low = max((count - 0.5) / published if count > 2 else 0 for count, published in zip(channels, PYRAMID, strict=True))
+    high = min((count + 0.5) / published for count, published in zip(channels, PYRAMID, strict=True))
+    for digits in range(17):
+        width = round((low + high) / 2, digits)
+        if width > 0 and scaled_channels(PYRAMID, width) == channels:
+            break
+    return width
 
 
 def check_state_dict(module: torch.nn.Module, state: StateDict, source: str | Path) -> None:
@@ -240,7 +252,7 @@ def save_network(net: BlindVSR, path: str | Path, dtype: torch.dtype = torch.flo
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise InputError(f"--out {path}: the exported file must end in .safetensors")
+        raise InputError(f"{path}: a weights file must end in .safetensors")
     state = {key: tensor.detach().cpu().to(dtype).contiguous() for key, tensor in net.state_dict().items()}
     with replacing(path) as temporary:
         mode = temporary.stat().st_mode

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from jittor_port.convolution import Chain, Layer
 from jittor_port.ops import cost_volume, resize, warp
-from jittor_port.weights import Weights
+from jittor_port.weights import PYRAMID, Weights, scaled_channels
 
 RADIUS = 4
 COST_CHANNELS = (2 * RADIUS + 1) ** 2
-PYRAMID = (16, 32, 64, 96, 128, 196)  # channels of levels 1..6, at 1/2 .. 1/64 of the size
 DENSE = (128, 128, 96, 64, 32)  # channels that each decoder adds, convolution by convolution
 REFINER = (128, 128, 128, 96, 64, 32)
 DILATIONS = (1, 2, 4, 8, 16, 1)
@@ -96,9 +95,7 @@ class PWCNet:
     """
 
     def __init__(self, weights: Weights, width: float = 1.0) -> None:
-        pyramid, dense, refiner = (
-            tuple(max(2, round(width * channels)) for channels in part) for part in (PYRAMID, DENSE, REFINER)
-        )
+        pyramid, dense, refiner = (scaled_channels(part, width) for part in (PYRAMID, DENSE, REFINER))
         self.stages = [
             Chain([
                 conv(weights, f"extractor.{i}.{2 * j}", outputs if j else inputs, outputs, stride=1 if j else 2,

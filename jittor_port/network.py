@@ -16,8 +16,8 @@ from jittor_port.weights import Arrays, NetConfig, Weights, read_weights
 
 
 SMALLEST = 16  # the least height and width of a frame
-INSIDE = 0.999  # features that are sampled with less of them inside the frame count as zero
-MARGIN = 24  # low-resolution pixels around a tile that are computed and thrown away
+COVERED = 0.999  # features that are sampled with less of them inside the frame count as zero
+OVERLAP = 24  # pixels computed beyond a tile, and thrown away
 
 
 @dataclass
@@ -116,7 +116,7 @@ class BlindVSR:
         """The tile of a frame that begins at (top, left), without the base."""
         ranges, kept = [], []
         for start, side in ((top, flows.shape[2]), (left, flows.shape[3])):
-            begin, end = max(0, start - MARGIN), min(side, start + tile + MARGIN)
+            begin, end = max(0, start - OVERLAP), min(side, start + tile + OVERLAP)
             if end - begin < SMALLEST:
                 begin = max(0, end - SMALLEST)
             ranges.append(slice(begin, end))
@@ -136,7 +136,7 @@ class BlindVSR:
                 continue
             pair = i if i < middle else i - 1
             flow = flows[pair : pair + 1, :, rows, columns]
-            aligned.append(warp(encoded.features, flow, threshold=INSIDE, origin=origin))
+            aligned.append(warp(encoded.features, flow, threshold=COVERED, origin=origin))
         return self.tail(self.trunk(jt.concat(aligned, 1)))
 
 

@@ -1,6 +1,7 @@
 """Weights files as numpy arrays under the names of blindvsr. Nothing here runs code from a file."""
 
 import json
+import math
 import pickle
 import re
 from collections import OrderedDict
@@ -19,7 +20,8 @@ Arrays = Mapping[str, NDArray[np.float32]]
 Rename = tuple[str, str | Callable[[re.Match[str]], str]]
 
 FORMAT = "blindvsr/1"
-WIDEST = 196  # channels of the sixth level of the published PWC-Net, from which flow_width is read off
+PYRAMID = (16, 32, 64, 96, 128, 196)  # channels of PWC-Net's levels 1..6, at 1/2 .. 1/64 of the size
+FIXED = {"num_frames": 5, "scale": 4, "kernel_size": 13}  # what the whole method is made for
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,13 @@ class NetConfig:
     """The shape of the network, as the header of a weights file gives it; the defaults are the published one.
 
     Attributes:
-        num_frames: frames of a window, odd; the middle one is restored.
-        num_features: channels of the reconstruction.
-        extract_blocks: residual blocks that each frame goes through on its own.
-        recon_blocks: residual blocks after the frames are fused.
-        scale: factor of super-resolution, 4.
-        kernel_size: side of the estimated blur kernel.
-        flow_width: channel multiplier of PWC-Net.
+        num_frames: frames of a window, whose middle one is restored; 5.
+        num_features: channels of the reconstruction, 1 at least.
+        extract_blocks: residual blocks that each frame goes through on its own, 1 at least.
+        recon_blocks: residual blocks after the frames are fused, 1 at least.
+        scale: factor of super-resolution; 4.
+        kernel_size: side of the estimated blur kernel; 13.
+        flow_width: channel multiplier of PWC-Net, above 0; no level has fewer than 2 channels.
     """
 
     num_frames: int = 5
@@ -45,10 +47,20 @@ class NetConfig:
     flow_width: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.num_frames < 3 or self.num_frames % 2 == 0 or self.scale != 4:
-            raise InputError(f"num_frames={self.num_frames}, scale={self.scale}: this port takes odd windows and x4")
-        if min(self.num_features, self.extract_blocks, self.recon_blocks, self.kernel_size, self.flow_width) <= 0:
-            raise InputError(f"{self}: every value must be above 0")
+        for name, value in FIXED.items():
+            if getattr(self, name) != value:
+                raise InputError(f"network.{name}={getattr(self, name)}: it is always {value}")
+        for name in ("num_features", "extract_blocks", "recon_blocks"):
+            number = getattr(self, name)
+            if not isinstance(number, int) or number < 1:
+                raise InputError(f"network.{name}={number}: it must be a whole number, 1 at least")
+        if not 0 < self.flow_width < math.inf:
+            raise InputError(f"network.flow_width={self.flow_width}: it must be above 0")
+
+
+def scaled_channels(channels: tuple[int, ...], width: float) -> tuple[int, ...]:
+    """Channel counts of the published PWC-Net, multiplied by `width`."""
+    return tuple(max(2, round(width * count)) for count in channels)
 
 
 class Weights:
@@ -141,8 +153,8 @@ class _ArraysOnly(pickle.Unpickler):
             return OrderedDict
         if module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return np.core.multiarray._reconstruct  # type: ignore[attr-defined]  # its home in numpy 1
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in ("_reconstruct", "scalar"):
+            return getattr(np.core.multiarray, name)  # their home in numpy 1
         if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes into old protocols
             return _latin1
         if (module, name) == ("jittor_core", "Var"):  # Jittor pickles a variable as Var(array)
@@ -179,16 +191,28 @@ def _infer_config(arrays: Arrays) -> NetConfig:
             extract_blocks=blocks("extract") - 1,
             recon_blocks=blocks("trunk"),
             kernel_size=round(arrays["kernel_net.linear.1.weight"].shape[0] ** 0.5),
-            flow_width=arrays["flow_net.extractor.5.0.weight"].shape[0] / WIDEST,
+            flow_width=_flow_width(tuple(arrays[f"flow_net.extractor.{i}.0.weight"].shape[0] for i in range(6))),
         )
     except KeyError as error:
         raise InputError(f"not a whole network, it has no {error.args[0]}") from error
 
 
+def _flow_width(channels: tuple[int, ...]) -> float:
+    """The shortest decimal multiplier that gives PWC-Net's pyramid these channels; if none does, the nearest."""
+    # each level admits the multipliers of an interval; 2 channels stand for anything less as well
+    low = max((count - 0.5) / published if count > 2 else 0 for count, published in zip(channels, PYRAMID, strict=True))
+    high = min((count + 0.5) / published for count, published in zip(channels, PYRAMID, strict=True))
+    for digits in range(17):
+        width = round((low + high) / 2, digits)
+        if width > 0 and scaled_channels(PYRAMID, width) == channels:
+            break
+    return width
+
+
 # The official names in ours: the first pattern that a name starts with replaces that start.
 _NUMBER = {"One": 1, "Two": 2, "Thr": 3, "Fou": 4, "Fiv": 5, "Six": 6}
-_FLOW = "flow_net.moduleNetwork."
-_FLOW_RENAMES: list[Rename] = [
+OFFICIAL_FLOW = "flow_net.moduleNetwork."
+FLOW_RENAMES: list[Rename] = [
     (r"moduleExtractor\.module(\w+)\.", lambda m: f"extractor.{_NUMBER[m[1]] - 1}."),
     (r"module(\w+)\.moduleUpflow\.", lambda m: f"decoders.{6 - _NUMBER[m[1]]}.up_flow."),
     (r"module(\w+)\.moduleUpfeat\.", lambda m: f"decoders.{6 - _NUMBER[m[1]]}.up_features."),
@@ -196,7 +220,7 @@ _FLOW_RENAMES: list[Rename] = [
     (r"moduleRefiner\.moduleMain\.", "refiner."),
     (r"module(\w+)\.module(\w+)\.0\.", lambda m: f"decoders.{6 - _NUMBER[m[1]]}.dense.{_NUMBER[m[2]] - 1}."),
 ]
-_RENAMES: list[Rename] = [
+RENAMES: list[Rename] = [
     (r"in_conv\.0\.", "extract.0."),
     (r"extra_feat\.(\d+)\.", lambda m: f"extract.{int(m[1]) + 1}."),
     (r"fusion_conv\.0\.", "fuse."),
@@ -217,8 +241,8 @@ _RENAMES: list[Rename] = [
 
 def _our_name(name: str) -> str:
     name = name.removeprefix("module.")  # DataParallel
-    prefix, table = ("flow_net.", _FLOW_RENAMES) if name.startswith(_FLOW) else ("", _RENAMES)
-    name = name.removeprefix(_FLOW)
+    prefix, table = ("flow_net.", FLOW_RENAMES) if name.startswith(OFFICIAL_FLOW) else ("", RENAMES)
+    name = name.removeprefix(OFFICIAL_FLOW)
     for pattern, new in table:
         if re.match(pattern, name):
             return prefix + re.sub(pattern, new, name, count=1)
