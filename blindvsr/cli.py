@@ -2,13 +2,16 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from blindvsr import InputError, __version__
+from blindvsr.outputs import OutputExists, OutputGuard
 from blindvsr.upscale import command as upscale
 
 LIGHTNING = {
@@ -20,9 +23,22 @@ LIGHTNING = {
 FORMATS = {"safetensors": ".safetensors", "onnx": ".onnx"}  # of export, and their endings
 
 
+def _overwrite_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace what stands where the output goes")
+
+
+DEGRADE = """\
+examples:
+  blindvsr degrade --hr Vid4 --out build/vid4 --kind gaussian
+  blindvsr degrade --hr REDS --out build/reds4 --kind realistic --videos 000 011 015 020"""
+
+
 def _degrade_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--hr", type=Path, required=True, help="HR videos: folders of frames in any known layout")
-    parser.add_argument("--out", type=Path, required=True, help="gets HR/, LR_blurdown_x4/ and kernel/")
+    parser.add_argument("--hr", type=Path, required=True, metavar="DIR",
+                        help="high-resolution videos: HR/<video>/<frame>.png, Vid4, SPMCS, REDS, one folder of frames, "
+                             "or video files")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR",
+                        help="folder for the test set, which gets HR/, LR_blurdown_x4/ and kernel/")
     parser.add_argument("--kind", choices=("gaussian", "realistic", "mixed"), required=True,
                         help="blur kernels: one Gaussian for all videos, or a random one for each")
     parser.add_argument("--sigma", type=float, default=1.2,
@@ -37,8 +53,9 @@ def _degrade_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="medium", help="preset of libx264 and libx265 (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0,
                         help="seed of the random kernels and of the noise (default: %(default)s)")
-    parser.add_argument("--videos", nargs="+", default=(), metavar="NAME", help="only these, e.g. 000 011 015 020")
-    parser.add_argument("--overwrite", action="store_true", help="replace videos that --out has already")
+    parser.add_argument("--videos", nargs="+", default=(), metavar="NAME",
+                        help="take only these videos (default: all)")
+    _overwrite_argument(parser)
 
 
 def _degrade(arguments: argparse.Namespace) -> int:
@@ -50,12 +67,22 @@ def _degrade(arguments: argparse.Namespace) -> int:
     return 0
 
 
+EXPORT = """\
+examples:
+  blindvsr export --checkpoint runs/tiny/lightning_logs/version_0/checkpoints/best.ckpt --out net.safetensors
+  blindvsr export --checkpoint net.safetensors --out net.onnx"""
+
+
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", type=Path, required=True, help="Lightning .ckpt, official .pt, or legacy .pkl")
-    parser.add_argument("--out", type=Path, required=True, help="the file to write, ending in .safetensors or .onnx")
-    parser.add_argument("--format", choices=tuple(FORMATS), help="(default: by the ending of --out)")
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE",
+                        help="weights to read: a checkpoint of a training (.ckpt), the official file (.pt), an older "
+                             "port's pickle of arrays (.pkl), or an exported file (.safetensors)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE",
+                        help="the file to write, ending in .safetensors or .onnx")
+    parser.add_argument("--format", choices=tuple(FORMATS), help="format of the file (default: by the ending of --out)")
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32",
-                        help="of safetensors; ONNX is float32 (default: %(default)s)")
+                        help="numbers in a safetensors file; an ONNX file is float32 (default: %(default)s)")
+    _overwrite_argument(parser)
 
 
 def _export_format(arguments: argparse.Namespace) -> str:
@@ -71,6 +98,7 @@ def _export_format(arguments: argparse.Namespace) -> str:
 
 def _export(arguments: argparse.Namespace) -> int:
     format = _export_format(arguments)
+    OutputGuard([arguments.checkpoint], arguments.overwrite).check(arguments.out, name="--out")
     import torch
 
     from blindvsr.weights import load_network, save_network
@@ -89,14 +117,29 @@ def _export(arguments: argparse.Namespace) -> int:
     return 0
 
 
+SCORE = """\
+examples:
+  blindvsr score --sr build/restored --gt build/vid4
+  blindvsr score --sr build/restored --gt build/vid4 --all_frames --json build/scores.json"""
+
+
 def _score_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--sr", type=Path, required=True, help="results: <video>/<frame>.png")
-    parser.add_argument("--gt", type=Path, required=True, help="ground truth, likewise")
-    parser.add_argument("--all_frames", action="store_true", help="score the first and last two frames too")
-    parser.add_argument("--json", type=Path, help="write the table as JSON here, and as CSV beside it")
+    parser.add_argument("--sr", type=Path, required=True, metavar="DIR",
+                        help="restored videos: <video>/<frame>.png, or the frames of one video")
+    parser.add_argument("--gt", type=Path, required=True, metavar="DIR",
+                        help="ground truth: the same, or a test set with HR/")
+    parser.add_argument("--all_frames", action="store_true",
+                        help="score every frame (default: all but the first two and the last two, as published)")
+    parser.add_argument("--json", type=Path, metavar="FILE",
+                        help="write the table into this file, and as CSV beside it")
+    _overwrite_argument(parser)
 
 
 def _score(arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        guard = OutputGuard([arguments.sr, arguments.gt], arguments.overwrite)
+        for file in (arguments.json, arguments.json.with_suffix(".csv")):
+            guard.check(file, name="--json")
     from blindvsr.scoring import score_folders, table, write_summary
 
     summary = score_folders(arguments.sr, arguments.gt, arguments.all_frames)
@@ -106,12 +149,32 @@ def _score(arguments: argparse.Namespace) -> int:
     return 0
 
 
-Tool = tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]
-TOOLS: dict[str, Tool] = {
-    "upscale": ("restore a video file or a folder of images", upscale.add_arguments, upscale.run),
-    "degrade": ("make a test set: blur, downsample, keep the kernels", _degrade_arguments, _degrade),
-    "score": ("PSNR and SSIM of a folder of results", _score_arguments, _score),
-    "export": ("write weights as safetensors, or the network as ONNX", _export_arguments, _export),
+@dataclass(frozen=True)
+class Tool:
+    """A plain command.
+
+    Attributes:
+        summary: what it does, for the list of commands.
+        examples: shown below its help.
+        add_arguments: adds its options; imports nothing heavy, so that help is quick.
+        run: does the work and returns the exit code. It refuses outputs before the work. What the library says of
+            `parameter=value` becomes `--parameter value`.
+    """
+
+    summary: str
+    examples: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+TOOLS = {
+    "upscale": Tool("restore a video file or a folder of images at four times its size", upscale.EXAMPLES,
+                    upscale.add_arguments, upscale.run),
+    "degrade": Tool("make a test set: blur and downsample videos, and keep the kernels", DEGRADE,
+                    _degrade_arguments, _degrade),
+    "score": Tool("compare restored videos with ground truth: PSNR and SSIM", SCORE, _score_arguments, _score),
+    "export": Tool("write the weights of a network as safetensors, or the whole network as ONNX", EXPORT,
+                   _export_arguments, _export),
 }
 
 
@@ -121,8 +184,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in LIGHTNING.items():
         commands.add_parser(name, help=text, add_help=False)
-    for name, (text, add_arguments, _) in TOOLS.items():
-        add_arguments(commands.add_parser(name, help=text, description=text))
+    for name, tool in TOOLS.items():
+        tool.add_arguments(commands.add_parser(
+            name, help=tool.summary, description=f"{tool.summary[0].upper()}{tool.summary[1:]}.", epilog=tool.examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        ))
     return parser
 
 
@@ -133,13 +199,20 @@ def _run(arguments: Sequence[str]) -> int:
         run(arguments)
         return 0
     parsed = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # unwinds, so that no temporary file is left
-    return TOOLS[parsed.command][2](parsed)
+    for name in ("SIGTERM", "SIGHUP"):  # unwind, so that no temporary file is left; Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)
+    return TOOLS[parsed.command].run(parsed)
 
 
-def _one_line(error: InputError) -> str:
+def _one_line(error: InputError, command: str) -> str:
+    """What the user of a command is told of an error of the library."""
     # a loader's worker process wraps the message in its own traceback
-    return " ".join(str(error).rsplit("InputError: ", 1)[-1].split())
+    text = " ".join(str(error).rsplit("InputError: ", 1)[-1].split())
+    if isinstance(error, OutputExists):
+        return f"{text}, or replace it with {'--writer.overwrite true' if command == 'predict' else '--overwrite'}"
+    return re.sub(r"^(\w+)=", r"--\1 ", text) if command in TOOLS else text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -152,10 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # has anything else to do.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
+        return _run(arguments)
     except InputError as error:
-        print(f"blindvsr: error: {_one_line(error)}", file=sys.stderr)
+        print(f"blindvsr: error: {_one_line(error, arguments[0])}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, one says it

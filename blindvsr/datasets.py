@@ -141,6 +141,13 @@ def check_names(videos: Sequence[Video], argument: str) -> None:
         sources[video.name] = video.source
 
 
+def input_places(videos: Sequence[Video]) -> list[Path]:
+    """What reading videos touches: the source of each, and the folder that several lie in."""
+    sources = [video.source for video in videos]
+    parents = {source.parent for source in sources}
+    return [*sources, *parents] if len(parents) == 1 < len(sources) else sources
+
+
 def is_reds_train(videos: Sequence[Video]) -> bool:
     """True for videos of REDS' training split, by whatever path: it holds the test clips of REDS4."""
     return bool(videos) and videos[0].source.resolve().parent.name == "train_sharp"

@@ -88,11 +88,11 @@ def save_onnx(net: BlindVSR, path: str | Path) -> float:
     """
     path = Path(path)
     if path.suffix != ".onnx":
-        raise InputError(f"--out {path}: an ONNX file must end in .onnx")
+        raise InputError(f"{path}: an ONNX file must end in .onnx")
     for package in ("onnx", "onnxscript", "onnxruntime"):
         _package(package)
     if 4 * sum(parameter.numel() for parameter in net.parameters()) >= LARGEST:
-        raise InputError(f"--out {path}: this network is above 2 GB, the most that one ONNX file can hold")
+        raise InputError(f"{path}: this network is above 2 GB, the most that one ONNX file can hold")
     with replacing(path) as temporary:
         with _quiet():
             program = _trace(net)
@@ -101,7 +101,7 @@ def save_onnx(net: BlindVSR, path: str | Path) -> float:
         difference = compare(net, temporary)
         if not difference <= TOLERANCE:  # so that nan fails too
             raise InputError(
-                f"--out {path}: not written, because onnxruntime and torch differ by {difference:.1e}, over {TOLERANCE}"
+                f"{path}: not written, because onnxruntime and torch differ by {difference:.1e}, over {TOLERANCE}"
             )
     return difference
 

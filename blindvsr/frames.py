@@ -1,6 +1,6 @@
 """Folders of images as RGB uint8 frames: reading them safely, writing them whole."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -22,6 +22,12 @@ def image_files(folder: Path) -> list[Path]:
         path for path in folder.iterdir()
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
+
+
+def frame_names(files: Sequence[Path]) -> list[str]:
+    """Names for what becomes of images: theirs without suffix, or numbers where two would have one (a.png, a.jpg)."""
+    stems = [file.stem for file in files]
+    return stems if len(set(stems)) == len(stems) else [f"{index:08d}" for index in range(len(stems))]
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -1,33 +1,150 @@
-"""Outputs appear whole or not at all: they are written under a temporary name and renamed."""
+"""Outputs: none replaces an input or, unasked, anything else, and each appears whole or not at all."""
 
+import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from blindvsr import InputError
+
+LEFT_BY_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")  # in every folder that a file manager has shown
+
+
+Identity = tuple[int, int]
+
+
+class OutputExists(InputError):
+    """Something stands where an output shall go, and nobody has said that it may be replaced."""
+
+
+class OutputGuard:
+    """Says, before any work is done, what the outputs of a command must not do to what is there.
+
+    Args:
+        inputs: every file and folder that the work reads, ground truth and weights included; those that do not exist
+            are passed over.
+        overwrite: what stands where an output goes may be replaced.
+    """
+
+    def __init__(self, inputs: Iterable[Path], overwrite: bool) -> None:
+        self._overwrite = overwrite
+        self._inputs: dict[Identity, Path] = {}  # those themselves
+        self._holders: dict[Identity, Path] = {}  # what they lie in, and what links in them point to lies in
+        self._outputs: dict[Path, Path] = {}
+        self._above: dict[Path, Path] = {}
+        for source in inputs:
+            if source.exists():
+                self._inputs[_identities(source)[0]] = source
+                for place in _places(source):
+                    self._holders |= dict.fromkeys(_identities(place), source)
+
+    def check(self, target: Path, folder: Sequence[str] = (), name: str = "output") -> None:
+        """Checks one output.
+
+        Args:
+            target: where it will be written.
+            folder: of an output that is a folder, and replaced as a whole, the suffixes of the files that it is made
+                of: one that holds anything else stays, whatever `overwrite` says. Nothing for a file.
+            name: what to call it in messages.
+
+        Raises:
+            OutputExists: if something stands there and `overwrite` is not given.
+            InputError: if it is, holds or lies in an input, through links too, or in another output; if a file stands
+                where a folder shall go, or the reverse; if a folder holds something else; if nothing can be written.
+        """
+        what = f"{name} {target}"
+        try:
+            self._check_inputs(target, what)
+            self._check_outputs(target, what)
+            if target.exists() and target.is_dir() != bool(folder):
+                kinds = ("folder", "file") if target.is_dir() else ("file", "folder")
+                raise InputError(f"{what} is a {kinds[0]}, and a {kinds[1]} shall be written: choose another")
+            above = next(place for place in _real(target).parents if place.exists())
+            if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+                reason = "closed to writing" if above.is_dir() else "a file"
+                raise InputError(f"cannot write {what}: {above} is {reason}; choose another")
+            if folder and target.is_dir():
+                _check_content(target, folder)
+            if _stands(target) and not self._overwrite:
+                raise OutputExists(f"{what} exists: choose another")
+        except OSError as error:
+            raise InputError(f"cannot write {what}: {error.strerror or error}; choose another") from error
+
+    def _check_inputs(self, target: Path, what: str) -> None:
+        around = _identities(target)
+        source = next((self._inputs[place] for place in around if place in self._inputs), None)
+        if source:
+            verb = "is" if target.exists() and target.samefile(source) else "lies in"
+            raise InputError(f"{what} {verb} the input {source}: choose another")
+        if target.exists() and around[0] in self._holders:
+            raise InputError(f"{what} holds the input {self._holders[around[0]]}: choose another")
+
+    def _check_outputs(self, target: Path, what: str) -> None:
+        place = _real(target)
+        around = (place, *place.parents)
+        other = next((self._outputs[place] for place in around if place in self._outputs), self._above.get(place))
+        if other:
+            raise InputError(f"{what} and the output {other} would be written over each other: choose another")
+        self._outputs[place] = target
+        self._above |= dict.fromkeys(place.parents, target)
+
+
+def _identities(path: Path) -> list[Identity]:
+    """(device, inode) of a path and of every folder above it, as far as they exist: the same by whatever name."""
+    real = _real(path)
+    found = [place.stat() for place in (real, *real.parents) if place.exists()]
+    return [(status.st_dev, status.st_ino) for status in found]
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # as Path.resolve, but links in a circle are no error
+
+
+def _places(source: Path) -> Iterator[Path]:
+    """Where an input lies: itself, and whatever links in a folder point to."""
+    yield source
+    for folder, folders, files in os.walk(source):
+        yield from (place for name in (*folders, *files) if (place := Path(folder, name)).is_symlink())
+
+
+def _check_content(folder: Path, suffixes: Sequence[str]) -> None:
+    """Raises InputError for a folder that is no earlier output: whoever names the home folder by mistake keeps it."""
+    for item in folder.iterdir():
+        if item.name not in LEFT_BY_SYSTEMS and (item.suffix.lower() not in suffixes or item.is_dir()):
+            raise InputError(f"folder {folder} holds more than {', '.join(suffixes)} files ({item.name}): "
+                             "choose another output, or move that away")
+
+
+def _stands(path: Path) -> bool:
+    """Whether there is anything at a path; an empty folder is nothing."""
+    return path.exists() and not (path.is_dir() and all(item.name in LEFT_BY_SYSTEMS for item in path.iterdir()))
 
 
 @contextmanager
 def replacing(target: Path, folder: bool = False) -> Iterator[Path]:
     """Gives a temporary path beside `target` that takes its place when the block ends well.
 
-    Whatever stood at `target` stays untouched until then, and for good if the block fails or is interrupted. The
-    temporary name keeps the suffix, which encoders look at, and is drawn at random: machines that share a disk have
-    processes of the same number.
+    Whatever stood at `target` stays untouched until then, and for good if the block fails or is interrupted. What
+    appeared there during the block stays as well: the result is kept beside it then. Links are followed. The temporary
+    name keeps the suffix, which encoders look at, and is drawn at random: machines that share a disk have processes of
+    the same number.
 
     Args:
         target: the final path; missing parent folders are made.
         folder: the output is a folder (made, empty) instead of a file.
 
     Raises:
-        InputError: if nothing can be written there.
+        InputError: if nothing can be written there, or something appeared there meanwhile.
     """
     token = secrets.token_hex(4)
-    temporary = target.with_name(f".{target.stem}.part-{token}{target.suffix}")
+    place = _real(target)
+    # names may have 255 bytes, and letters up to four of them
+    temporary = place.with_name(f".{place.stem[:48]}.part-{token}{place.suffix}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        stood = _stands(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
         if folder:
             temporary.mkdir()
         else:
@@ -36,13 +153,11 @@ def replacing(target: Path, folder: bool = False) -> Iterator[Path]:
         raise InputError(f"cannot write {target}: {error.strerror}; choose another output") from error
     try:
         yield temporary
-        if folder and target.exists():
-            old = target.with_name(f".{target.name}.old-{token}")
-            target.rename(old)
-            temporary.rename(target)
-            shutil.rmtree(old)
-        else:
-            temporary.replace(target)
+        if _stands(place) and not stood:
+            kept = place.with_name(f"{place.stem[:48]}-{token}{place.suffix}")
+            temporary.rename(kept)
+            raise InputError(f"{target} has appeared meanwhile and stays as it is: the result is {kept}")
+        _put(temporary, place, place.with_name(f".{place.stem[:48]}.old-{token}"))
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
@@ -50,3 +165,17 @@ def replacing(target: Path, folder: bool = False) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def _put(result: Path, place: Path, aside: Path) -> None:
+    """Moves a file or folder to its place; what stood there is removed only after that."""
+    if not result.is_dir() or not place.exists():
+        result.replace(place)
+        return
+    place.rename(aside)
+    try:
+        result.rename(place)
+    except OSError:
+        aside.rename(place)
+        raise
+    shutil.rmtree(aside)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,10 +54,16 @@ def table(summary: Summary) -> str:
     return "\n".join(lines)
 
 
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(entry) for name, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_summary(summary: Summary, path: Path) -> None:
-    """Writes the table as JSON, and as CSV beside it."""
+    """Writes the table as JSON, and as CSV beside it. JSON has no infinity: the PSNR of equal frames is null there."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(summary, indent=2) + "\n")
+        temporary.write_text(json.dumps(_finite(summary), indent=2, allow_nan=False) + "\n")
     with replacing(path.with_suffix(".csv")) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("video", "psnr", "ssim", "frames"))
@@ -91,22 +98,23 @@ def _pairs(restored: Video, truth: Video, all_frames: bool) -> list[tuple[Path, 
         )
     chosen = scored_frames(len(truth.files), all_frames)
     if not chosen:
-        raise InputError(f"video {truth.name} has {len(truth.files)} frames: five are the least, or use --all_frames")
+        raise InputError(f"all_frames=False: video {truth.name} has {len(truth.files)} frames, and the first and last "
+                         "two do not count; score all frames of it")
     return [(restored.files[i], truth.files[i]) for i in chosen]
 
 
-def score_folders(restored: str | Path, truth: str | Path, all_frames: bool = False) -> Summary:
+def score_folders(sr: str | Path, gt: str | Path, all_frames: bool = False) -> Summary:
     """Scores any folder of results: `<video>/<frame>.png` on both sides, or images directly.
 
     Args:
-        restored: results; every video of it needs its ground truth.
-        truth: ground truth, in any layout that is known.
+        sr: results; every video of it needs its ground truth.
+        gt: ground truth, in any layout that is known.
         all_frames: score the ends as well.
 
     Raises:
         InputError: for missing videos, other numbers of frames or other sizes.
     """
-    results, truths = find_videos(restored, "--sr"), find_videos(truth, "--gt", ("HR",))
+    results, truths = find_videos(sr, "sr"), find_videos(gt, "gt", ("HR",))
     if len(results) == len(truths) == 1:  # two bare folders of frames need no common name
         by_name = {results[0].name: truths[0]}
     else:
@@ -114,7 +122,7 @@ def score_folders(restored: str | Path, truth: str | Path, all_frames: bool = Fa
     jobs = []
     for video in results:
         if not video.files or video.name not in by_name:
-            raise InputError(f"--gt {truth}: no frames of video {video.name}; it has {', '.join(sorted(by_name))}")
+            raise InputError(f"gt={str(gt)!r}: no frames of video {video.name}; it has {', '.join(sorted(by_name))}")
         jobs += [(video.name, pair) for pair in _pairs(video, by_name[video.name], all_frames)]
     scores: dict[str, Scores] = {video.name: Scores() for video in results}
     with ThreadPoolExecutor() as pool:

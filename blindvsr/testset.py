@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from blindvsr import InputError
-from blindvsr.datasets import LR_FOLDER, TRAIN_FOLDERS, Video, check_frames, find_videos
+from blindvsr.datasets import LR_FOLDER, TRAIN_FOLDERS, Video, check_frames, check_names, find_videos, input_places
 from blindvsr.degrade import SCALE, TEST_SIGMA, crop_to_scale, degrade_frame, draw_kernel, gaussian_kernel
-from blindvsr.frames import image_size, read_image, write_image
-from blindvsr.outputs import replacing
+from blindvsr.frames import IMAGE_SUFFIXES, frame_names, image_size, read_image, write_image
+from blindvsr.outputs import OutputGuard, replacing
 
 ENCODED_FOLDER = "encoded"
 
@@ -72,7 +72,7 @@ def _degrade_video(video: Video, index: int, recipe: Recipe, out: Path, in_place
     Returns:
         True if the frames had to be cropped to multiples of 4.
     """
-    kernel, names, cropped = recipe.kernel(index), [], False
+    kernel, names, cropped = recipe.kernel(index), frame_names(video.files), False
     rng = np.random.default_rng([recipe.seed, index, 1])
     with (
         replacing(out / LR_FOLDER / video.name, folder=True) as low,
@@ -82,15 +82,17 @@ def _degrade_video(video: Video, index: int, recipe: Recipe, out: Path, in_place
         total = len(video.files) or None
         for number, frame in enumerate(tqdm(video.read(), video.name, total, unit="frame", leave=False)):
             path = video.files[number] if video.files else None
-            names.append(path.stem if path else f"{number:08d}")
+            if not path:
+                names.append(f"{number:08d}")
             whole = crop_to_scale(frame)
             cropped |= whole.shape != frame.shape
-            write_image(low / f"{names[-1]}.png", degrade_frame(whole, kernel, recipe.noise, rng))
-            scipy.io.savemat(kernels / f"{names[-1]}.mat", {"kernel": kernel})
+            name = names[number]
+            write_image(low / f"{name}.png", degrade_frame(whole, kernel, recipe.noise, rng))
+            scipy.io.savemat(kernels / f"{name}.mat", {"kernel": kernel})
             if high and path and whole.shape == frame.shape:
-                _link_or_copy(path, high / path.name)
+                _link_or_copy(path, high / f"{name}{path.suffix}")
             elif high:
-                write_image(high / f"{names[-1]}.png", whole)
+                write_image(high / f"{name}.png", whole)
         if recipe.codec:
             _encode_video(low, names, recipe, out / ENCODED_FOLDER, video.name)
     return cropped
@@ -117,6 +119,17 @@ def _encode_video(low: Path, names: Sequence[str], recipe: Recipe, out: Path, na
             write_image(path, frame)
 
 
+def _check_outputs(name: str, out: Path, codec: str | None, in_place: bool, guard: OutputGuard) -> None:
+    guard.check(out / LR_FOLDER / name, (".png",))
+    guard.check(out / "kernel" / name, (".mat",))
+    if not in_place:
+        guard.check(out / "HR" / name, IMAGE_SUFFIXES)
+    if codec == "jpeg":
+        guard.check(out / ENCODED_FOLDER / name, (".jpg",))
+    elif codec:
+        guard.check(out / ENCODED_FOLDER / f"{name}.mkv")
+
+
 def make_test_set(hr: Path, out: Path, recipe: Recipe, names: Sequence[str] = (), overwrite: bool = False) -> None:
     """Writes `out`/{HR,LR_blurdown_x4,kernel}/<video>/, one kernel per video, from HR videos in any known layout.
 
@@ -132,21 +145,22 @@ def make_test_set(hr: Path, out: Path, recipe: Recipe, names: Sequence[str] = ()
         overwrite: replace videos that `out` already has.
 
     Raises:
-        InputError: for unusable input, unknown names, or results that exist already.
+        InputError: for unusable input, unknown names, or an output that `OutputGuard` refuses.
     """
-    videos = find_videos(hr, "--hr", TRAIN_FOLDERS)
+    videos = find_videos(hr, "hr", TRAIN_FOLDERS)
+    check_names(videos, f"hr={str(hr)!r}")
     places = {video.name: index for index, video in enumerate(videos)}
     for name in names:
         if name not in places:
-            raise InputError(f"--videos {name}: no such video; --hr has {', '.join(places)}")
+            raise InputError(f"videos={name}: no such video; there are {', '.join(places)}")
+    guard = OutputGuard(input_places(videos), overwrite)
     videos = [video for video in videos if not names or video.name in names]
-    for video in videos:
-        if (out / LR_FOLDER / video.name).exists() and not overwrite:
-            raise InputError(f"{out / LR_FOLDER / video.name} exists; choose another --out or pass --overwrite")
-    check_frames(videos, "--hr", least=1)
+    check_frames(videos, "hr", least=1)
     in_place = any((out / "HR" / video.name).resolve() == video.source.resolve() for video in videos)
+    for video in videos:
+        _check_outputs(video.name, out, recipe.codec, in_place, guard)
     if in_place and any(side % SCALE for video in videos for side in image_size(video.files[0])):
-        raise InputError(f"--out {out} would change the frames of --hr, which have to be cropped; choose another --out")
+        raise InputError(f"out={out}: the frames that lie there have to be cropped, and would change; choose another")
     cropped = [video.name for video in tqdm(videos, "degrading", unit="video")
                if _degrade_video(video, places[video.name], recipe, out, in_place)]
     if cropped:

@@ -1,9 +1,6 @@
-"""Folders of images and video files as RGB uint8 frames; results as folders of PNG that appear whole or not at all."""
+"""Folders of images and video files as RGB uint8 frames, and frames as PNG images."""
 
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,11 +100,13 @@ def _video_file(path: Path, argument: str) -> Video:
 
 
 def _images(files: tuple[Path, ...]) -> Iterator[tuple[str, Frame]]:
-    for path in files:
+    stems = [path.stem for path in files]
+    unique = len(set(stems)) == len(stems)  # a.png beside a.jpg: both would be written to a.png
+    for number, path in enumerate(files):
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)  # 8 bits, grey repeated, alpha dropped, EXIF obeyed
         if image is None:
             raise InputError(f"{path} cannot be read as an image; replace or remove it")
-        yield path.stem, np.ascontiguousarray(image[..., ::-1])
+        yield path.stem if unique else f"{number:08d}", np.ascontiguousarray(image[..., ::-1])
 
 
 def _decoded(path: Path) -> Iterator[tuple[str, Frame]]:
@@ -119,30 +118,6 @@ def _decoded(path: Path) -> Iterator[tuple[str, Frame]]:
             number += 1
     finally:
         capture.release()
-
-
-@contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """Gives a temporary folder beside `target` that takes its place when the block ends well, and vanishes if not.
-
-    Raises:
-        InputError: if nothing can be written there.
-    """
-    temporary = target.with_name(f".{target.name}.part-{os.getpid()}")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if target.exists():
-            old = target.with_name(f".{target.name}.old-{os.getpid()}")
-            target.rename(old)
-            temporary.rename(target)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(target)
-    except OSError as error:
-        raise InputError(f"--output: cannot write {target}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_image(path: Path, frame: Frame) -> None:

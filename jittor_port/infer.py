@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from jittor_port.network import BlindVSR
     from jittor_port.report import Summary
 
+SMALLEST_TILE = 32
+LOG, SUMMARY = "inference.log", "summary.json"  # beside the results
+
 log = logging.getLogger("jittor_port")
 
 
@@ -37,12 +40,13 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     result.add_argument("--tile", type=_tile, help="reconstruct in parts of this side, pixels of the input, to save "
                         "memory")
+    result.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run")
     return result
 
 
 def _tile(text: str) -> int:
-    if not text.isdigit() or int(text) < 16:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 16")
+    if not text.isdigit() or int(text) < SMALLEST_TILE:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least {SMALLEST_TILE}")
     return int(text)
 
 
@@ -69,6 +73,7 @@ def run(options: argparse.Namespace) -> None:
         InputError: for whatever is wrong with the options, the files or the installation.
     """
     from jittor_port.frames import HR_FOLDER, LR_FOLDER, find_videos
+    from jittor_port.outputs import check_outputs, input_places
     from jittor_port.report import Summary, match
     from jittor_port.weights import read_weights
 
@@ -76,18 +81,20 @@ def run(options: argparse.Namespace) -> None:
     videos = find_videos(options.input, "--input", LR_FOLDER)
     truths = match(videos, find_videos(options.gt, "--gt", HR_FOLDER)) if options.gt else {}
     folder = options.output / "_".join(name for name in (options.dataset, options.kind) if name)
-    _check_output(folder, videos)
     arrays, config = read_weights(options.weights)
+    folders, files = [folder / video.name for video in videos], [folder / LOG, folder / SUMMARY]
+    inputs = [*input_places(videos), *input_places(list(truths.values())), options.weights]
+    check_outputs(folders, files, inputs, options.overwrite)
     facts = start_jittor(options.device)
     from jittor_port.network import BlindVSR
 
     net = BlindVSR(arrays, config, options.weights)
     summary = Summary(facts | {"weights": str(options.weights), "input": str(options.input)})
-    with _logging_to(folder / "inference.log"):
+    with _logging_to(folder / LOG):
         log.info("%s", summary.facts)
         for video in videos:
             _restore_video(net, video, truths.get(video.name), folder, summary, options.tile)
-        summary.write(folder / "summary.json")
+        summary.write(folder / SUMMARY)
         log.info("\n%s", summary.table())
     print(summary.table())
 
@@ -107,13 +114,6 @@ def _logging_to(path: Path) -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         handler.close()
-
-
-def _check_output(folder: Path, videos: "list[Video]") -> None:
-    """Results replace what stands at their place: that must not be the input."""
-    for video in videos:
-        if (folder / video.name).resolve() == video.path.resolve():
-            raise InputError(f"--output {folder}: the results would replace the input {video.path}; choose another")
 
 
 def start_jittor(device: str) -> dict[str, Any]:
@@ -160,7 +160,8 @@ def _restore_video(net: "BlindVSR", video: "Video", truth: "Video | None", folde
     """Restores one video into its folder and adds it to the summary."""
     import jittor as jt
 
-    from jittor_port.frames import whole_folder, write_image
+    from jittor_port.frames import write_image
+    from jittor_port.outputs import whole_folder
     from jittor_port.report import Scorer
     from jittor_port.stream import Clock, restore, warm_up
 

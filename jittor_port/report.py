@@ -1,6 +1,7 @@
 """The evaluation protocol, and the summary of a run as a table and as JSON."""
 
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,10 +145,16 @@ class Summary:
         return "\n".join(lines)
 
     def write(self, path: Path) -> None:
-        """Writes the JSON, whole or not at all."""
+        """Writes the JSON, whole or not at all. It knows no infinity: the PSNR of equal frames is null."""
         temporary = path.with_name(f".{path.name}.part-{os.getpid()}")
-        temporary.write_text(json.dumps(self.as_json(), indent=2) + "\n")
+        temporary.write_text(json.dumps(_finite(self.as_json()), indent=2, allow_nan=False) + "\n")
         temporary.replace(path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(entry) for name, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _means(psnrs: list[float], ssims: list[float]) -> dict[str, float]:

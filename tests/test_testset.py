@@ -101,7 +101,7 @@ def test_mistakes(
     assert "--overwrite" in run_fails(again, capsys)
     degrade(footage, tmp_path / "set", "--kind", "gaussian", "--overwrite")
     assert "no such video" in run_fails([*again, "--videos", "middle"], capsys)
-    assert "sigma=-1.0" in run_fails([*again, "--overwrite", "--sigma", "-1"], capsys)
+    assert "--sigma -1.0: " in run_fails([*again, "--overwrite", "--sigma", "-1"], capsys)
     assert "no such folder" in run_fails(
         ["degrade", "--hr", tmp_path / "x", "--out", tmp_path / "y", "--kind", "gaussian"], capsys)
     draw_video(tmp_path / "broken" / "clip", bundled_frames, (0, 0))

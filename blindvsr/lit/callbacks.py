@@ -11,10 +11,10 @@ from pytorch_lightning.callbacks import BasePredictionWriter, Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 from tqdm import tqdm
 
-from blindvsr.datasets import Video
-from blindvsr.frames import Frame, write_image
+from blindvsr.datasets import Video, input_places
+from blindvsr.frames import Frame, frame_names, write_image
 from blindvsr.lit.task import BlindVSRTask
-from blindvsr.outputs import replacing
+from blindvsr.outputs import OutputGuard, replacing
 
 
 class StepTime(Callback):
@@ -66,19 +66,29 @@ class FramesWriter(BasePredictionWriter):
 
     Args:
         output: folder for the videos; `predictions` in the trainer's folder when None.
+        overwrite: replace the videos of an earlier run.
     """
 
-    def __init__(self, output: str | None = None) -> None:
+    def __init__(self, output: str | None = None, overwrite: bool = False) -> None:
         super().__init__(write_interval="batch")
-        self.output = output
+        self.output, self.overwrite = output, overwrite
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Says before any work which output cannot be."""
+        videos = trainer.datamodule.predict_videos if stage == "predict" else []  # type: ignore[attr-defined]
+        guard = OutputGuard(input_places(videos), self.overwrite)
+        for video in videos:
+            guard.check(self._root(trainer) / video.name, (".png",))
+
+    def _root(self, trainer: pl.Trainer) -> Path:
+        return Path(self.output) if self.output else Path(trainer.default_root_dir) / "predictions"
 
     def write_on_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, prediction: Iterator[Frame],
         batch_indices: Any, batch: Video, batch_idx: int, dataloader_idx: int,
     ) -> None:
-        root = Path(self.output) if self.output else Path(trainer.default_root_dir) / "predictions"
-        names = [path.stem for path in batch.files]
-        with replacing(root / batch.name, folder=True) as folder:
+        names = frame_names(batch.files)
+        with replacing(self._root(trainer) / batch.name, folder=True) as folder:
             frames = tqdm(prediction, batch.name, len(names) or None, unit="frame", leave=False,
                           disable=not trainer.is_global_zero)  # bars of several devices would overwrite each other
             for index, frame in enumerate(frames):

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     import torch
 
 DEFAULT_MODEL = "clean"
+EXAMPLES = """\
+examples:
+  blindvsr upscale my.mp4 restored.mp4
+  blindvsr upscale frames/ restored/ --save_kernel kernel.mat
+  blindvsr upscale frames/ restored.mkv --fps 24000/1001 --weights net.safetensors --overwrite"""
 INCOMPLETE = 3  # exit code: the input was damaged, what could be decoded is restored
 
 
@@ -33,64 +38,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `blindvsr upscale`; imports nothing heavy."""
     parser.add_argument("input", type=Path, metavar="INPUT", help="video file or folder of images")
     parser.add_argument("output", type=Path, metavar="OUTPUT",
-                        help="video file (.mp4, .mkv; frame rate and sound are kept) or folder of PNG images")
+                        help="video file (.mp4 or .mkv; frame rate and sound are kept) or folder for PNG images")
     parser.add_argument("--weights", metavar="NAME|FILE", type=Path,
                         help="the network's weights: clean or footage (one bundled network serves both), or a file "
                              f"in any known format (default: {DEFAULT_MODEL})")
     parser.add_argument("--tile", type=_tile, default="auto",
-                        help="side of the tiles that large frames are cut into, in input pixels, or auto: what fits "
-                             "into memory (default)")
+                        help="side of the tiles that large frames are restored in, in input pixels, 32 at least; auto "
+                             "(default) takes the largest that fit into memory")
     parser.add_argument("--precision", choices=("auto", "32", "bf16", "16"), default="auto",
-                        help="of the network; auto is the fastest of the device that costs less than 0.05 dB")
+                        help="precision of the network's numbers; auto (default) takes the fastest that the device has "
+                             "and that costs less than 0.05 dB")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
-                        help="auto is cuda if there is one")
+                        help="where the network runs; auto (default) takes a CUDA device if there is one")
     parser.add_argument("--save_kernel", type=Path, metavar="FILE.mat",
-                        help="the estimated blur kernel of every frame: kernel (N, 13, 13); with a picture beside it")
-    parser.add_argument("--codec", default="libx264", help="FFmpeg's name of the video encoder (default %(default)s)")
+                        help="write the estimated blur kernel of every frame into this file, as the array kernel of "
+                             "(frames, 13, 13), and a picture of some of them beside it")
+    parser.add_argument("--codec", default="libx264", help="video encoder, by FFmpeg's name (default %(default)s)")
     parser.add_argument("--crf", type=float, default=17.0,
-                        help="quality of the encoded video, lower is better (default %(default)g)")
+                        help="constant rate factor of the video encoder: lower is better and larger (default "
+                             "%(default)g)")
     parser.add_argument("--fps", type=_rate, default=Fraction(25),
-                        help="frame rate for a folder of images, like 25 or 30000/1001 (default %(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an output that exists")
+                        help="frames per second of a folder of images, like 25 or 30000/1001 (default %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace what stands where the output goes")
 
 
-def check_paths(source: Path, target: Path, kernel_file: Path | None, overwrite: bool) -> None:
-    """Refuses outputs that would replace something, before any work.
+def check_paths(args: argparse.Namespace) -> None:
+    """Refuses outputs that cannot be, or would replace something, before any work.
 
     Raises:
         InputError: naming the path and the remedy.
     """
-    from blindvsr.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+    from blindvsr.outputs import OutputGuard
     from blindvsr.video.writer import WRITTEN_SUFFIXES
 
-    suffix = target.suffix.lower()
-    if suffix in IMAGE_SUFFIXES or suffix in VIDEO_SUFFIXES and suffix not in WRITTEN_SUFFIXES:
-        raise InputError(f"OUTPUT {target}: videos are written as {' or '.join(WRITTEN_SUFFIXES)}, images to a folder")
+    source, target, kernel_file = args.input, args.output, args.save_kernel
     if not source.exists():
         raise InputError(f"INPUT {source}: no such file or folder")
-    place = target.resolve()
-    if place == source.resolve() or target.exists() and target.samefile(source):
-        raise InputError(f"OUTPUT {target} is the input itself: choose another output")
-    if place in source.resolve().parents:
-        raise InputError(f"INPUT {source} lies in OUTPUT {target}, which is replaced as a whole: choose another output")
-    if target.is_dir() and suffix in WRITTEN_SUFFIXES:
-        raise InputError(f"OUTPUT {target} is a folder, but its name is a video's: choose another output")
+    is_video = target.suffix.lower() in WRITTEN_SUFFIXES
+    # sigma1.2 is a folder's name, and so is whatever exists as one
+    is_number = target.suffix[1:].isdigit()
+    if str(target) == "-" or target.suffix and not (is_video or is_number or target.is_dir()):
+        raise InputError(f"OUTPUT {target}: give a video file ({' or '.join(WRITTEN_SUFFIXES)}) or a folder for PNG "
+                         "images, whose name has no suffix unless it exists")
     if kernel_file and kernel_file.suffix != ".mat":
         raise InputError(f"--save_kernel {kernel_file}: the name must end in .mat")
-    _check_free(target, overwrite)
+    guard = OutputGuard([source, *([args.weights] if args.weights else [])], args.overwrite)
+    guard.check(target, () if is_video else (".png",), "OUTPUT")
     for file in (kernel_file, kernel_file.with_suffix(".png")) if kernel_file else ():
-        _check_free(file, overwrite)
-
-
-def _check_free(path: Path, overwrite: bool) -> None:
-    if path.is_dir():
-        strange = next((item.name for item in path.iterdir() if item.suffix != ".png"), None)
-        if strange:  # whoever names the home folder by mistake keeps it, --overwrite or not
-            raise InputError(f"folder {path} holds more than PNG images ({strange}): choose another output")
-        if not any(path.iterdir()):
-            return
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists: give --overwrite to replace it, or choose another output")
+        guard.check(file, name="--save_kernel")
 
 
 def choose_device(name: str) -> "torch.device":
@@ -118,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: for everything that a user can mend.
     """
-    check_paths(args.input, args.output, args.save_kernel, args.overwrite)
+    check_paths(args)
 
     from blindvsr.network import SMALLEST
     from blindvsr.restorer import resolve_precision

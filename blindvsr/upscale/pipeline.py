@@ -13,19 +13,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 from blindvsr import InputError
-from blindvsr.frames import VIDEO_SUFFIXES, Frame, write_image
+from blindvsr.frames import Frame, write_image
 from blindvsr.network import BlindVSR
 from blindvsr.outputs import replacing
 from blindvsr.stream import restore, windows
 from blindvsr.upscale.kernel_track import KernelTrack
-from blindvsr.video.reader import VideoReader
-from blindvsr.video.source import ImageReader
+from blindvsr.video.source import Source
 from blindvsr.video.threads import read_ahead, write_behind
-from blindvsr.video.writer import CODEC, CRF, write_video
+from blindvsr.video.writer import CODEC, CRF, WRITTEN_SUFFIXES, write_video
 
 DEPTH = 2  # frames that wait on either side of the network: more would only take memory
 SAMPLED = 8  # without a file of kernels, one frame in so many is looked at: the estimate is 1 % of the plain network
-Source = VideoReader | ImageReader
 
 
 @dataclass(frozen=True)
@@ -91,9 +89,9 @@ def upscale(
 
 def _run(
     net: BlindVSR, source: Source, tile: int | str | None, precision: str, track: KernelTrack,
-    hand_over: Callable[[tuple[int, int, Frame]], None],
+    hand_over: Callable[[tuple[int, Frame]], None],
 ) -> int:
-    """Hands over (number, time, frame) one after another; returns how many."""
+    """Hands over (time, frame) one after another; returns how many."""
     times: deque[int] = deque()
 
     def note_time(item: tuple[int, Frame]) -> Frame:
@@ -111,7 +109,7 @@ def _run(
         around = windows(copies, net.config.num_frames // 2)
         for window, frame in zip(around, restore(net, inputs, tile, precision), strict=True):
             track.add(window, frame)
-            hand_over((count, times.popleft(), frame))
+            hand_over((times.popleft(), frame))
             count += 1
             bar.update()
     return count
@@ -129,24 +127,22 @@ def _warnings_beside_the_bar() -> Iterator[None]:
 @contextmanager
 def _open_target(
     source: Source, target: Path, codec: str, crf: float,
-) -> Iterator[Callable[[tuple[int, int, Frame]], None]]:
-    """A function that writes (number, time, frame) to a video or a folder; all appears at the end of the block."""
-    if target.suffix.lower() in VIDEO_SUFFIXES:
+) -> Iterator[Callable[[tuple[int, Frame]], None]]:
+    """A function that writes (time, frame) to a video or a folder; all appears at the end of the block."""
+    if target.suffix.lower() in WRITTEN_SUFFIXES:
         size = (4 * source.size[0], 4 * source.size[1])
-        sound = source.path if isinstance(source, VideoReader) else None
         with write_video(
-            target, size, source.timing, colour=source.colour, pixel_aspect=source.pixel_aspect, sound=sound,
+            target, size, source.timing, colour=source.colour, pixel_aspect=source.pixel_aspect, sound=source.sound,
             end=source.end, codec=codec, crf=crf,
         ) as writer:
-            yield lambda item: writer.write(item[2], item[1])
+            yield lambda item: writer.write(item[1], item[0])
     else:
-        names = source.names if isinstance(source, ImageReader) else None
+        names = source.names()
         with replacing(target, folder=True) as folder:
 
-            def write(item: tuple[int, int, Frame]) -> None:
-                name = names[item[0]] if names else f"{item[0]:08d}"
+            def write(item: tuple[int, Frame]) -> None:
                 try:
-                    write_image(folder / f"{name}.png", item[2])
+                    write_image(folder / f"{next(names)}.png", item[1])
                 except InputError as error:  # the temporary name means nothing to the user
                     raise InputError(str(error).replace(str(folder), str(target))) from error
 

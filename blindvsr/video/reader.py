@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -102,16 +103,7 @@ def orientation(frame: Any) -> tuple[int, bool]:
 class VideoReader:
     """A video file as upright RGB frames, in order, each with its time; it can be read any number of times.
 
-    Attributes:
-        path: the file.
-        size: (H, W) of the upright frames.
-        frames: how many there should be, from the file's packets; damage may leave fewer.
-        timing: frame rate and time base, see `Timing`.
-        end: when the last frame ends, in ticks of `timing.time_base`; None if one frame after it starts.
-        colour: what the samples mean.
-        pixel_aspect: width of a pixel by its height, upright.
-        notes: conversions to tell the user about, once.
-        damage: what was wrong with the file as far as it has been read, or None.
+    It is a `blindvsr.video.source.Source`, whose `frames` are counted from the packets.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -121,6 +113,7 @@ class VideoReader:
             InputError: if it is no video, has no video stream, or no frame can be decoded.
         """
         self.path = Path(path)
+        self.sound: Path | None = self.path
         self.timing: Timing
         self.timing, end, self.frames, self._cut = scan(self.path)
         # where the rate is constant, every frame lasts the same
@@ -161,6 +154,10 @@ class VideoReader:
                 if to_rgb is None or to_rgb.source != (frame.format.name, self._coded):
                     to_rgb = ToRGB(frame.format.name, self._coded, self.colour)
                 yield last, self._upright(to_rgb(frame))
+
+    def names(self) -> Iterator[str]:
+        """Numbers of eight digits, from 0."""
+        return (f"{index:08d}" for index in count())
 
     def _decode(self, container: Any, stream: Any) -> Iterator[Any]:
         """The decoded frames; damaged packets are passed over and noted."""

@@ -4,27 +4,58 @@ from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 from PIL import Image
 
 from blindvsr import InputError
-from blindvsr.frames import IMAGE_SUFFIXES, Frame, check_size, image_files, image_size, read_images
+from blindvsr.frames import IMAGE_SUFFIXES, Frame, check_size, frame_names, image_files, image_size, read_images
 from blindvsr.video.colour import Colour
 from blindvsr.video.reader import VideoReader
-from blindvsr.video.timing import constant
+from blindvsr.video.timing import Timing, constant
+
+
+class Source(Protocol):
+    """What there is to restore.
+
+    Attributes:
+        path: the file or folder.
+        size: (H, W) of the upright frames.
+        frames: how many there should be; damage may leave fewer.
+        timing: frame rate and time base, see `Timing`.
+        end: when the last frame ends, in ticks of `timing.time_base`; None if one frame after it starts.
+        colour: what the samples mean.
+        pixel_aspect: width of a pixel by its height, upright.
+        sound: the file whose sound belongs to the frames, or None.
+        notes: conversions to tell the user about, once.
+        damage: what was wrong as far as it has been read, or None.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    frames: int
+    timing: Timing
+    end: int | None
+    colour: Colour
+    pixel_aspect: Fraction
+    sound: Path | None
+    notes: list[str]
+    damage: str | None
+
+    def timed(self) -> Iterator[tuple[int, Frame]]:
+        """(time in ticks of `timing.time_base`, RGB uint8 (H, W, 3)); the times rise strictly."""
+
+    def names(self) -> Iterator[str]:
+        """Names for the frames as images, without suffix; as many as there are frames, at least."""
 
 
 class ImageReader:
-    """Images as the frames of a video, with the attributes of a `VideoReader`.
-
-    Attributes:
-        path: the folder, or the one image.
-        names: of the frames, without suffix.
-    """
+    """Images as a `Source`."""
 
     pixel_aspect = Fraction(1)
     damage: str | None = None  # an unreadable image is an error: the others are of no use without it
     end: int | None = None
+    sound: Path | None = None
 
     def __init__(self, path: Path, rate: Fraction) -> None:
         """Looks at the headers of all images.
@@ -44,8 +75,6 @@ class ImageReader:
         for file in self._files[1:]:
             check_size(file, image_size(file), self.size)
         self.frames = len(self._files)
-        stems = [file.stem for file in self._files]
-        self.names = stems if len(set(stems)) == len(stems) else [f"{index:08d}" for index in range(len(stems))]
         self.timing = constant(rate)
         self.colour = Colour()
         self.notes = self._conversions()
@@ -54,6 +83,10 @@ class ImageReader:
         """(time in ticks of `timing.time_base`, RGB uint8 (H, W, 3))."""
         for index, frame in enumerate(read_images(self._files)):
             yield index * self.timing.frame_ticks, frame
+
+    def names(self) -> Iterator[str]:
+        """Those of the images, or numbers where two would have one."""
+        return iter(frame_names(self._files))
 
     def _conversions(self) -> list[str]:
         found: Counter[str] = Counter()
@@ -67,7 +100,7 @@ class ImageReader:
         return [f"{self.path}: {what} (in {number} of {self.frames} images)" for what, number in found.items()]
 
 
-def open_source(path: Path, rate: Fraction) -> VideoReader | ImageReader:
+def open_source(path: Path, rate: Fraction) -> Source:
     """Opens whatever is at `path`.
 
     Args:

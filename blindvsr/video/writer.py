@@ -77,9 +77,9 @@ def check_codec(codec: str) -> None:
     try:
         formats = av.Codec(codec, "w").video_formats
     except (av.codec.codec.UnknownCodecError, ValueError) as error:
-        raise InputError(f"--codec {codec}: no such encoder here; try libx264 or libx265") from error
+        raise InputError(f"codec={codec}: no such encoder here; try libx264 or libx265") from error
     if not any(layout.name == PIXELS for layout in formats or ()):
-        raise InputError(f"--codec {codec} does not encode {PIXELS} video; try libx264 or libx265")
+        raise InputError(f"codec={codec}: it does not encode {PIXELS} video; try libx264 or libx265")
 
 
 def encoder_options(codec: str, crf: float, size: tuple[int, int]) -> dict[str, str]:

@@ -111,7 +111,7 @@ def test_a_video_file_by_its_name(jittor: None, small_file: Path, tmp_path: Path
         writer.write(frame)
     writer.release()
     result = infer("--weights", small_file, "--input", tmp_path / "clip.avi", "--output", tmp_path / "out",
-                   "--tile", 16)
+                   "--tile", 32)
     assert result.returncode == 0, result.stderr[-3000:]
     restored = folder(tmp_path / "out" / "clip")
     assert [frame.shape for frame in restored] == [(128, 192, 3)] * 6

@@ -131,7 +131,7 @@ def test_failure_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("codec", ["nonsense", "aac", "gif"])
 def test_unfit_codec(tmp_path: Path, codec: str) -> None:
-    with pytest.raises(InputError, match=f"--codec {codec}"):
+    with pytest.raises(InputError, match=f"codec={codec}: "):
         with write_video(tmp_path / "v.mp4", (24, 32), constant(NTSC), codec=codec):
             pass
     assert not list(tmp_path.iterdir())
