@@ -48,7 +48,7 @@ def test_noise_is_seeded_and_an_encoder_leaves_its_file_beside_what_is_decoded_o
 def test_quality_and_noise_out_of_range(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = ["degrade", "--hr", str(footage), "--out", str(tmp_path / "out"), "--kind", "gaussian"]
     assert "between 1 and 31" in run_fails([*base, "--codec", "mpeg4", "--crf", "40"], capsys)
-    assert "noise=-1" in run_fails([*base, "--noise", "-1"], capsys)
+    assert "--noise -1" in run_fails([*base, "--noise", "-1"], capsys)
     assert not (tmp_path / "out").exists()
 
 
