@@ -47,12 +47,13 @@ def _float32(tensor: Tensor) -> torch.autocast:
 
 
 def _as_convolved(features: Tensor, convs: nn.Module) -> Tensor:
-    """Features in the precision in which `convs` run: autocast's, or else that of their weights. float32 stays as it
-    is; lower precisions are fastest with channels last."""
-    device = features.device.type
-    own = next(convs.parameters()).dtype
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else own
-    return features if features.dtype == dtype else features.to(dtype, memory_format=torch.channels_last)
+    """Features in the precision in which `convs` run, autocast's or else that of their weights, and with channels last
+    where the weights have that layout or the precision is a lower one: mixed layouts cost a copy per convolution."""
+    device, weights = features.device.type, next(convs.parameters())
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weights.dtype
+    if weights.is_contiguous(memory_format=torch.channels_last) or dtype != features.dtype:
+        return features.to(dtype, memory_format=torch.channels_last)
+    return features
 
 
 def _resized(side: int) -> int:
@@ -86,7 +87,7 @@ class Decoder(nn.Module):
         """Features of two frames, and flow and features from the level above -> flow and features of this level.
 
         All are (N, C, H, W) in float32, but for the features from above and of this level: under autocast, or in a
-        network for inference `in_precision`, they have that precision.
+        network for inference `prepared` for it, they have that precision.
         """
         with _float32(first):
             features = self._compared(first, second, above)
@@ -99,12 +100,12 @@ class Decoder(nn.Module):
     def _compared(self, first: Tensor, second: Tensor, above: tuple[Tensor, Tensor] | None) -> Tensor:
         """What the dense convolutions start from: how the frames correlate, and what is known from above."""
         if above is None:
-            return F.leaky_relu(cost_volume(first, second, RADIUS), 0.1)
+            return F.leaky_relu_(cost_volume(first, second, RADIUS), 0.1)
         flow, up = self.up_flow(above[0]), self.up_features(above[1].to(first.dtype))
         pixels = flow * BACKWARD[self.level]
         # official behaviour: samples that touch the outside are zero, with no gradient through the mask
         second = backwarp(second, pixels, "zeros") * (coverage(pixels) > 0.999)
-        cost = F.leaky_relu(cost_volume(first, second, RADIUS), 0.1)
+        cost = F.leaky_relu_(cost_volume(first, second, RADIUS), 0.1)
         return torch.cat((cost, first, flow, up), 1)
 
 
@@ -173,14 +174,14 @@ class PWCNet(nn.Module):
             flows[-1] = flows[-1] + self.refiner[-1](features.to(first[0].dtype))
         return flows
 
-    def in_precision(self, dtype: torch.dtype) -> "PWCNet":
+    def prepared(self, dtype: torch.dtype) -> "PWCNet":
         """A copy for inference with the dense and the refiner's convolutions in bfloat16 or float16, channels last; in
-        float32 the network itself."""
+        float32 the network itself, because another layout is another order of sums."""
         if dtype == torch.float32:
             return self
-        twin = copy.deepcopy(self)
+        twin = copy.deepcopy(self).to(memory_format=torch.channels_last)
         for part in (*(decoder.dense for decoder in twin.decoders), twin.refiner[:-1]):
-            part.to(dtype=dtype).to(memory_format=torch.channels_last)
+            part.to(dtype=dtype)
         return twin
 
     def to_pixels(self, flow: Tensor, size: tuple[int, int]) -> Tensor:

@@ -89,7 +89,7 @@ class Restorer:
         self.dtype = DTYPES[resolve_precision(precision, self.device)]
         self.tile = tile
         self.plan: Plan | None = None  # made when the first frame's size is known
-        self.flow_net = net.flow_net.in_precision(self.dtype)
+        self.flow_net = net.flow_net.prepared(self.dtype)
         self.extract = _prepared(net.extract, self.dtype)
         self.fuse = _prepared(net.fuse, self.dtype)
         self.trunk = _prepared(net.trunk, self.dtype)

@@ -41,11 +41,11 @@ def is_near(flow: Tensor, exact: Tensor) -> bool:
 def test_flow_in_lower_precision(bundled: BlindVSR, pair: tuple[Tensor, Tensor], dtype: torch.dtype) -> None:
     exact = bundled.flow(*pair)
     assert exact.abs().mean() > 0.1, "something moves"
-    assert is_near(bundled.flow_net.in_precision(dtype)(*pair), exact)
+    assert is_near(bundled.flow_net.prepared(dtype)(*pair), exact)
     with torch.autocast("cpu", dtype):
         assert is_near(bundled.flow(*pair), exact)
     assert torch.equal(bundled.flow(*pair), exact), "the network itself is left alone"
-    assert bundled.flow_net.in_precision(torch.float32) is bundled.flow_net
+    assert bundled.flow_net.prepared(torch.float32) is bundled.flow_net
 
 
 @torch.inference_mode()
