@@ -130,8 +130,8 @@ class Restorer:
 
     @torch.inference_mode()
     def _encode(self, pixels: Tensor, plan: Plan) -> Encoded:
-        picture = pixels.permute(2, 0, 1)[None].contiguous().float() / 255
-        encoded = Encoded(picture, self.flow_net.pyramid(picture), None)
+        picture = pixels.permute(2, 0, 1)[None].float() / 255  # channels last, as the frame is and the result will be
+        encoded = Encoded(picture, self.flow_net.pyramid(picture.contiguous()), None)
         if plan.keep:
             height, width = picture.shape[-2:]
             features = self._empty(self.config.num_features, height, width)

@@ -6,6 +6,8 @@ outermost ring: there the convolutions in between see their own zero padding. So
 edges, the interior) and one shuffle give exactly what the tail gives, everywhere.
 """
 
+from itertools import product
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +16,9 @@ SCALE = 4
 FIELD = 5  # side of what an output depends on, low-resolution pixels
 RING = SCALE  # restored pixels at every border that the interior's convolution does not give
 PLACES = 3  # per axis: first pixel, those between, last pixel
+PARTS = (slice(0, 1), slice(1, -1), slice(-1, None))  # where these are
+NEAR = (slice(0, FIELD - 1), slice(None), slice(1 - FIELD, None))  # what they depend on
+FIELDS = (slice(0, FIELD), slice(None), slice(-FIELD, None))  # the same, padded: every field begins at row -1 or below
 
 
 class CollapsedTail(nn.Module):
@@ -35,14 +40,15 @@ class CollapsedTail(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W), H and W at least 3 -> (B, 3, 4H, 4W), what the tail would return."""
-        padded = F.pad(features, (1, 1, 1, 1))  # one is enough: every field begins at row -1 or below
-        height, width = padded.shape[-2:]
-        rows = (slice(0, FIELD), slice(0, height), slice(height - FIELD, height))
-        columns = (slice(0, FIELD), slice(0, width), slice(width - FIELD, width))
-        convs = iter(zip(self.weight.chunk(PLACES**2), self.bias.chunk(PLACES**2), strict=True))
-        blocks = [torch.cat([F.conv2d(padded[..., row, column], *next(convs)) for column in columns], -1)
-                  for row in rows]
-        return F.pixel_shuffle(torch.cat(blocks, -2), SCALE)
+        convs = dict(zip(product(range(PLACES), repeat=2), zip(self.weight.chunk(PLACES**2),
+                                                               self.bias.chunk(PLACES**2), strict=True), strict=True))
+        # the interior's convolution is right everywhere but in the outermost ring, which is then replaced
+        result = F.conv2d(features, *convs.pop((1, 1)), padding=FIELD // 2)
+        for (row, column), conv in convs.items():
+            near = features[..., NEAR[row], NEAR[column]]
+            fields = F.pad(near, (1, 1, 1, 1))[..., FIELDS[row], FIELDS[column]]
+            result[..., PARTS[row], PARTS[column]] = F.conv2d(fields, *conv)
+        return F.pixel_shuffle(result, SCALE)
 
 
 def collapse(tail: nn.Sequential) -> CollapsedTail:
