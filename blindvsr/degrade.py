@@ -1,6 +1,7 @@
 """Blur kernels, blurring and downsampling, and the bicubic baseline that is aligned with them."""
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -156,6 +157,27 @@ def bicubic_up(frame: Frame, scale: int = SCALE) -> Frame:
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
     )
     return upsampled.astype(np.uint8, copy=False)
+
+
+def kernel_picture(kernels: Sequence[NDArray[np.float64]] | NDArray[np.float32], captions: Sequence[str]) -> Frame:
+    """Kernels side by side, enlarged ten times and on one scale of brightness, each above its caption.
+
+    Args:
+        kernels: (k, k) each.
+        captions: as many, of up to ten letters.
+
+    Returns:
+        (10 k + 28, n (10 k + 8), 3), grey.
+    """
+    white = max(kernel.max() for kernel in kernels)
+    tiles = []
+    for kernel, caption in zip(kernels, captions, strict=True):
+        grey = np.clip(kernel / white, 0, 1) * 255
+        tile = cv2.resize(grey.round().astype(np.uint8), None, fx=10, fy=10, interpolation=cv2.INTER_NEAREST)
+        tile = cv2.copyMakeBorder(tile, 4, 24, 4, 4, cv2.BORDER_CONSTANT, value=(64,))
+        cv2.putText(tile, caption, (6, tile.shape[0] - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255,), 1)
+        tiles.append(tile)
+    return np.repeat(np.hstack(tiles).astype(np.uint8, copy=False)[..., None], 3, axis=2)
 
 
 def crop_to_scale(frame: Frame) -> Frame:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blindvsr.ops import backwarp, cost_volume, coverage
+from blindvsr.ops import backwarp, conv3x3, cost_volume, coverage
 
 RADIUS = 4
 COST_CHANNELS = (2 * RADIUS + 1) ** 2
@@ -26,10 +26,6 @@ LEVELS = (6, 5, 4, 3, 2)  # of the decoders, coarse to fine
 BACKWARD = {2: 5.0, 3: 2.5, 4: 1.25, 5: 0.625}  # FLOW_UNIT / 2**level: decoder units to pixels of a level
 
 Pyramid = list[Tensor]
-
-
-def _conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation)
 
 
 def scaled_channels(channels: tuple[int, ...], width: float) -> tuple[int, ...]:
@@ -80,8 +76,8 @@ class Decoder(nn.Module):
             self.up_flow = nn.ConvTranspose2d(2, 2, 4, stride=2, padding=1)
             self.up_features = nn.ConvTranspose2d(inputs_above + sum(dense), 2, 4, stride=2, padding=1)
         widths = list(accumulate(dense, initial=self.inputs))
-        self.dense = nn.ModuleList(_conv(width, added) for width, added in zip(widths, dense, strict=False))
-        self.predict = _conv(widths[-1], 2)
+        self.dense = nn.ModuleList(conv3x3(width, added) for width, added in zip(widths, dense, strict=False))
+        self.predict = conv3x3(widths[-1], 2)
 
     def forward(self, first: Tensor, second: Tensor, above: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         """Features of two frames, and flow and features from the level above -> flow and features of this level.
@@ -120,8 +116,8 @@ class PWCNet(nn.Module):
         super().__init__()
         pyramid, dense, refiner = (scaled_channels(part, width) for part in (PYRAMID, DENSE, REFINER))
         self.extractor = nn.ModuleList(
-            nn.Sequential(_conv(inputs, outputs, 2), _leaky(), _conv(outputs, outputs), _leaky(),
-                          _conv(outputs, outputs), _leaky())
+            nn.Sequential(conv3x3(inputs, outputs, 2), _leaky(), conv3x3(outputs, outputs), _leaky(),
+                          conv3x3(outputs, outputs), _leaky())
             for inputs, outputs in zip((3, *pyramid), pyramid, strict=False)
         )
         decoders: list[Decoder] = []
@@ -132,8 +128,8 @@ class PWCNet(nn.Module):
         layers: list[nn.Module] = []
         widths = (decoders[-1].inputs + sum(dense), *refiner)
         for inputs, outputs, dilation in zip(widths, refiner, DILATIONS, strict=False):
-            layers += [_conv(inputs, outputs, dilation=dilation), _leaky()]
-        last = _conv(refiner[-1], 2)
+            layers += [conv3x3(inputs, outputs, dilation=dilation), _leaky()]
+        last = conv3x3(refiner[-1], 2)
         self.refiner = nn.Sequential(*layers, last)
         for module in self.modules():  # torch's default shrinks the signal from layer to layer
             if isinstance(module, nn.Conv2d):

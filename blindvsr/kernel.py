@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from blindvsr.ops import conv3x3
+
 CHANNELS = 64
 REDUCED = 4  # channel attention squeezes to this
 HIDDEN = 1000
@@ -10,16 +12,12 @@ START_SIGMA = 1.2  # HR pixels: the middle of the range that is trained
 START_WEIGHT = 0.1
 
 
-def _conv(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=1)
-
-
 class ChannelAttentionBlock(nn.Module):
     """Residual channel attention (RCAB): conv, ReLU, conv, weights per channel from their means, plus the input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.convs = nn.Sequential(_conv(channels, channels), nn.ReLU(inplace=True), _conv(channels, channels))
+        self.convs = nn.Sequential(conv3x3(channels, channels), nn.ReLU(inplace=True), conv3x3(channels, channels))
         self.attention = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(channels, REDUCED, 1), nn.ReLU(), nn.Conv2d(REDUCED, channels, 1), nn.Sigmoid(),
@@ -42,12 +40,12 @@ class KernelEstimator(nn.Module):
         super().__init__()
         self.kernel_size = kernel_size
         self.features = nn.Sequential(
-            _conv(3 * num_frames, CHANNELS), ChannelAttentionBlock(CHANNELS), ChannelAttentionBlock(CHANNELS)
+            conv3x3(3 * num_frames, CHANNELS), ChannelAttentionBlock(CHANNELS), ChannelAttentionBlock(CHANNELS)
         )
         self.pool: nn.Module = nn.AdaptiveAvgPool2d(kernel_size)
         # no activation between the last two convolutions, nor between the two linear layers: as published
         self.kernel_map = nn.Sequential(
-            ChannelAttentionBlock(CHANNELS), ChannelAttentionBlock(CHANNELS), _conv(CHANNELS, 32), _conv(32, 1)
+            ChannelAttentionBlock(CHANNELS), ChannelAttentionBlock(CHANNELS), conv3x3(CHANNELS, 32), conv3x3(32, 1)
         )
         last = nn.Linear(HIDDEN, kernel_size**2)
         self.linear = nn.Sequential(nn.Linear(kernel_size**2, HIDDEN), last)

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint_sequential
 from blindvsr import InputError
 from blindvsr.flow import PWCNet
 from blindvsr.kernel import KernelEstimator
-from blindvsr.ops import backwarp, coverage
+from blindvsr.ops import backwarp, conv3x3, coverage
 
 SMALLEST = 16  # the least height and width of a frame to restore
 COVERED = 0.999  # the share of a bilinear sample that must lie inside the frame
@@ -53,10 +53,6 @@ class NetConfig:
             raise InputError(f"network.flow_width={self.flow_width}: give a number above 0")
 
 
-def _conv(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=1)
-
-
 def _neighbours(frames: Tensor) -> Tensor:
     """All but the middle one of (B, T, ...). By slices: a list of indices would be copied to the device in every step,
     which CUDA graphs do not admit."""
@@ -69,8 +65,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = _conv(channels, channels)
-        self.conv2 = _conv(channels, channels)
+        self.conv1 = conv3x3(channels, channels)
+        self.conv2 = conv3x3(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         # in place: what convolutions return is theirs alone, and fresh memory costs as much as the sums
@@ -92,12 +88,12 @@ class BlindVSR(nn.Module):
         width = config.num_features
         self.kernel_net = KernelEstimator(num_frames=config.num_frames, kernel_size=config.kernel_size)
         self.flow_net = PWCNet(config.flow_width)
-        self.extract = nn.Sequential(_conv(3, width), *(ResidualBlock(width) for _ in range(config.extract_blocks)))
-        self.fuse = _conv(config.num_frames * width, width)
+        self.extract = nn.Sequential(conv3x3(3, width), *(ResidualBlock(width) for _ in range(config.extract_blocks)))
+        self.fuse = conv3x3(config.num_frames * width, width)
         self.trunk = nn.Sequential(*(ResidualBlock(width) for _ in range(config.recon_blocks)))
         self.tail = nn.Sequential(  # linear: no activation anywhere
-            _conv(width, 4 * width), nn.PixelShuffle(2), _conv(width, 4 * width), nn.PixelShuffle(2),
-            _conv(width, width), _conv(width, 3),
+            conv3x3(width, 4 * width), nn.PixelShuffle(2), conv3x3(width, 4 * width), nn.PixelShuffle(2),
+            conv3x3(width, width), conv3x3(width, 3),
         )
 
     def estimate_kernel(self, clip: Tensor) -> Tensor:

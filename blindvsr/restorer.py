@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from blindvsr import InputError
 from blindvsr.flow import Pyramid
 from blindvsr.frames import Frame
 from blindvsr.network import COVERED, BlindVSR
-from blindvsr.ops import coverage, positions, sample_seen
+from blindvsr.ops import coverage, positions, sample_seen, to_tensor
 from blindvsr.tail import collapse
 from blindvsr.tiling import SMALLEST_TILE, Plan, boxes, make_plan, memory_budget
 
@@ -101,8 +100,7 @@ class Restorer:
         if self.plan is None:
             pixel = self.config.num_features * self.dtype.itemsize
             self.plan = make_plan(self.tile, height, width, pixel, memory_budget(self.device, self.tile))
-        pixels = torch.from_numpy(np.ascontiguousarray(frame)).to(self.device)
-        return self._within_memory(lambda plan: self._encode(pixels, plan), (height, width), ())
+        return self._within_memory(lambda plan: self._encode(frame, plan), (height, width), ())
 
     def restore(self, window: Sequence[Encoded]) -> Tensor:
         """The restored middle frame of a window: (1, 3, 4H, 4W) float32, unclamped."""
@@ -129,8 +127,8 @@ class Restorer:
                 torch.cuda.empty_cache()
 
     @torch.inference_mode()
-    def _encode(self, pixels: Tensor, plan: Plan) -> Encoded:
-        picture = pixels.permute(2, 0, 1)[None].float() / 255  # channels last, as the frame is and the result will be
+    def _encode(self, frame: Frame, plan: Plan) -> Encoded:
+        picture = to_tensor(frame, self.device)[None]  # channels last, as the frame is and the result will be
         encoded = Encoded(picture, self.flow_net.pyramid(picture.contiguous()), None)
         if plan.keep:
             height, width = picture.shape[-2:]

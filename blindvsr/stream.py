@@ -6,12 +6,12 @@ from itertools import count
 from typing import TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from blindvsr import InputError
 from blindvsr.frames import Frame
 from blindvsr.network import SMALLEST, BlindVSR
+from blindvsr.ops import to_frame
 from blindvsr.restorer import Restorer
 
 T = TypeVar("T")
@@ -56,12 +56,6 @@ def restore_float(
     encoded = (restorer.encode(frame) for frame in checked(frames))
     around = enumerate(windows(encoded, net.config.num_frames // 2))
     return (restorer.restore(window)[0] for number, window in around if only is None or number in only)
-
-
-def to_frame(picture: Tensor) -> Frame:
-    """(3, H, W), RGB in [0, 1] -> uint8 (H, W, 3): clamped and rounded to the nearest, halves to even."""
-    pixels = picture.clamp(0, 1).mul_(255).round_().to(torch.uint8)
-    return pixels.permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def checked(frames: Iterable[Frame]) -> Iterator[Frame]:

@@ -21,6 +21,12 @@ KEPT = 5  # feature maps of the window that are kept
 WORK = 10  # feature maps while a tile is worked on: five aligned, five for everything else
 AUTO_LIMIT = 6 * 2**30  # on a CPU larger tiles gain nothing worth more memory
 UNKNOWN = 4 * 2**30  # taken for free where the system does not tell
+# Linux's control groups, version 2 and 1: where they are, the files of a group that tell its limit and its use, and the
+# line of memory.stat with what the kernel would take back at once
+CGROUPS = {
+    "": ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 
 
 @dataclass(frozen=True)
@@ -132,22 +138,48 @@ def make_plan(tile: int | str | None, height: int, width: int, features: int, bu
 
 
 def memory_budget(device: torch.device, tile: int | str | None) -> int:
-    """Bytes that restoring may take on a device: half of what is free, on a CPU with tile="auto" no more than 6 GiB."""
+    """Bytes that restoring may take on a device.
+
+    On CUDA that is four fifths of what is free there; on a CPU half of `free_memory`, because video is decoded and
+    encoded beside it, and no more than 6 GiB with tile="auto".
+    """
     if device.type == "cuda":
         reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return (torch.cuda.mem_get_info(device)[0] + reusable) * 4 // 5
-    free = _free_memory() // 2
+    free = free_memory() // 2
     return min(free, AUTO_LIMIT) if tile == "auto" else free
 
 
-def _free_memory() -> int:
-    """Of the machine, or the limit of the container around this process where that is less."""
+def free_memory(root: Path = Path("/")) -> int:
+    """Bytes that this process can still get: what the machine has, or less where a container around it has a limit.
+
+    Args:
+        root: of the file system that tells (Linux).
+    """
     try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        lines = dict(line.split(":") for line in (root / "proc/meminfo").read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024
     except (OSError, ValueError, KeyError):
-        return UNKNOWN
+        free = UNKNOWN
+    return min([free, *_left_of_limits(root)])
+
+
+def _left_of_limits(root: Path) -> Iterator[int]:
+    """What each control group around this process leaves of its limit, if it has one."""
     try:
-        return min(free, int(Path("/sys/fs/cgroup/memory.max").read_text()))  # no limit is the word "max"
-    except (OSError, ValueError):
-        return free
+        groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return
+    for _, controllers, path in groups:
+        version = CGROUPS.get("memory" if "memory" in controllers.split(",") else controllers)
+        if version is None:
+            continue
+        base, limit, used, reclaimable = version
+        # a container may see its own group at the base, under whatever path the machine knows it by
+        for folder in (group := root / base / path.lstrip("/"), *group.parents):
+            try:
+                left = int((folder / limit).read_text()) - int((folder / used).read_text())  # no limit is a word
+                statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                yield max(0, left + int(statistics[reclaimable]))
+            except (OSError, ValueError, KeyError):
+                continue

@@ -20,6 +20,7 @@ from blindvsr.frames import image_files, image_size
 from blindvsr.lit.footage import Footage, Kind, TrainingPatches, ValidationClips
 from blindvsr.lit.motion import MovingPairs, PairBatches
 from blindvsr.lit.processes import EpochSampler, OnceSampler
+from blindvsr.ops import to_tensor
 
 
 class Items(Dataset[Any]):
@@ -242,7 +243,7 @@ class BlindVSRData(pl.LightningDataModule):
         """
         if self.moving_pairs or not isinstance(batch, dict):
             return batch
-        clip = batch["low" if "low" in batch else "frames"].permute(0, 1, 4, 2, 3).float() / 255
+        clip = to_tensor(batch["low" if "low" in batch else "frames"])
         blurred = "kernel" in batch and "low" not in batch
         return {**batch, "clip": blur_down(clip, batch["kernel"]) if blurred else clip}
 

@@ -19,6 +19,7 @@ from blindvsr.lit.footage import ValidationClip
 from blindvsr.losses import kernel_distance
 from blindvsr.metrics import Scores, scored_frames
 from blindvsr.network import BlindVSR
+from blindvsr.ops import to_tensor
 from blindvsr.ops.blur import SCALE, blur_down
 from blindvsr.scoring import crop_to
 from blindvsr.stream import restore
@@ -29,7 +30,7 @@ LARGEST = 512  # sides of the middle that is looked at, low-resolution pixels
 
 def to_clip(frames: NDArray[np.uint8], device: torch.device) -> Tensor:
     """uint8 (N, H, W, 3) -> (1, N, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2)[None].float() / 255
+    return to_tensor(frames, device)[None]
 
 
 def mean_psnr(first: Tensor, second: Tensor) -> Tensor:

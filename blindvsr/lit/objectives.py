@@ -14,6 +14,7 @@ from blindvsr.lit.normalise import normalise_flow, normalise_kernel
 from blindvsr.lit.pictures import clip_pictures, kernel_pictures, motion_pictures
 from blindvsr.losses import end_point_error, flow_terms, kernel_distance, rollout, supervised, terms
 from blindvsr.network import BlindVSR
+from blindvsr.ops import to_tensor
 
 Name = Literal["self_supervised", "supervised", "kernel", "flow"]
 Batch = dict[str, Tensor]  # see `BlindVSRData`
@@ -94,7 +95,7 @@ class Supervised(Objective):
         return "psnr", "max"
 
     def losses(self, net: BlindVSR, batch: Batch) -> tuple[Values, Values]:
-        truth = batch["frames"][:, WINDOW // 2].movedim(-1, 1).float() / 255
+        truth = to_tensor(batch["frames"][:, WINDOW // 2])
         losses, restored = supervised(net, batch["clip"], truth, batch["kernel"])
         return losses, {"psnr": mean_psnr(restored.detach(), truth)}
 

@@ -1,44 +1,31 @@
 """Pictures for TensorBoard: what a network makes of a validation clip, or of a pair of frames whose motion is known."""
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.utils import flow_to_image
 
 from blindvsr.datasets import WINDOW
-from blindvsr.degrade import bicubic_up
+from blindvsr.degrade import bicubic_up, kernel_picture
 from blindvsr.frames import Frame
 from blindvsr.lit.footage import ValidationClip
 from blindvsr.lit.measures import middle_window, to_clip
 from blindvsr.network import BlindVSR
-from blindvsr.stream import to_frame
+from blindvsr.ops import to_frame
 from blindvsr.tail import collapse
 
-KERNEL_ZOOM = 16
 LARGEST = 192  # sides of what is shown, low-resolution pixels
-
-
-def kernel_picture(kernels: Sequence[NDArray[np.float64]]) -> Frame:
-    """Kernels side by side, each enlarged and scaled to its own maximum, uint8 (h, w, 3)."""
-    panels = []
-    for kernel in kernels:
-        grey = np.kron(kernel / kernel.max(), np.ones((KERNEL_ZOOM, KERNEL_ZOOM)))
-        panels += [grey, np.ones((grey.shape[0], KERNEL_ZOOM // 2))]
-    row = np.hstack(panels[:-1])
-    return np.repeat(np.rint(255 * row).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def kernel_pictures(net: BlindVSR, clip: ValidationClip) -> dict[str, Frame]:
     """The middle frame of a clip, and the estimated kernel (left) beside the true one."""
     low, _ = middle_window(clip, LARGEST)
     frames = to_clip(low, next(net.parameters()).device)
-    kernel = net.estimate_kernel(frames)[0, 0].double().cpu().numpy()
+    kernels = {"estimated": net.estimate_kernel(frames)[0, 0].double().cpu().numpy()}
+    if clip.kernel is not None:
+        kernels["true"] = clip.kernel
     return {
         "1_input": low[WINDOW // 2],
-        "5_kernel_estimated_true": kernel_picture([kernel] if clip.kernel is None else [kernel, clip.kernel]),
+        "5_kernel_estimated_true": kernel_picture(list(kernels.values()), list(kernels)),
     }
 
 

@@ -3,15 +3,15 @@
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 import scipy.io
 import torch
 from numpy.typing import NDArray
 
-from blindvsr.degrade import blur_down
-from blindvsr.frames import Frame
+from blindvsr.degrade import kernel_picture
+from blindvsr.frames import Frame, write_image
 from blindvsr.network import BlindVSR
+from blindvsr.ops import blur_down, to_tensor
 
 LARGEST = 512  # sides of what is looked at, in LR pixels: the middle of larger frames tells as much
 BORDER = 2  # LR pixels that the blur of a 13x13 kernel reaches beyond the crop
@@ -56,12 +56,13 @@ class KernelTrack:
         if index % self._every:
             return
         rows, columns = (_middle(side) for side in window[0].shape[:2])
-        clip = self._tensor(np.stack([frame[rows, columns] for frame in window]))
+        device = next(self._net.parameters()).device
+        clip = to_tensor(np.stack([frame[rows, columns] for frame in window]), device)
         kernel = self._net.estimate_kernel(clip[None])
         self.kernels.append(kernel[0, 0].cpu().numpy())
         self.indices.append(index)
         large = [slice(4 * part.start, 4 * part.stop) for part in (rows, columns)]
-        again = blur_down(self._tensor(restored[large[0], large[1]][None]), kernel)
+        again = blur_down(to_tensor(restored[large[0], large[1]][None], device), kernel)
         inner = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
         error = again[inner] - clip[len(window) // 2][inner]
         self._squares += float(error.square().sum())
@@ -81,22 +82,5 @@ class KernelTrack:
         """
         kernels = np.stack(self.kernels)
         scipy.io.savemat(mat, {"kernel": kernels, "frame": np.array(self.indices)}, appendmat=False)
-        cv2.imwrite(str(picture), draw(kernels, self.indices))
-
-    def _tensor(self, frames: NDArray[np.uint8]) -> torch.Tensor:
-        """(T, H, W, 3) -> (T, 3, H, W) in [0, 1]."""
-        device = next(self._net.parameters()).device
-        return torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2).float() / 255
-
-
-def draw(kernels: NDArray[np.float32], indices: list[int]) -> NDArray[np.uint8]:
-    """A row of up to 12 kernels, (N, k, k), with the numbers of their frames, as a grey picture."""
-    chosen = np.unique(np.linspace(0, len(kernels) - 1, min(SHOWN, len(kernels))).round().astype(int))
-    tiles = []
-    for place in chosen:
-        grey = np.clip(kernels[place] / kernels[chosen].max(), 0, 1) * 255
-        tile = cv2.resize(grey.astype(np.uint8), None, fx=10, fy=10, interpolation=cv2.INTER_NEAREST)
-        tile = cv2.copyMakeBorder(tile, 4, 24, 4, 4, cv2.BORDER_CONSTANT, value=(64,))
-        cv2.putText(tile, str(indices[place]), (6, tile.shape[0] - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255,), 1)
-        tiles.append(tile)
-    return np.hstack(tiles).astype(np.uint8, copy=False)
+        shown = np.unique(np.linspace(0, len(kernels) - 1, min(SHOWN, len(kernels))).round().astype(int))
+        write_image(picture, kernel_picture(kernels[shown], [str(self.indices[place]) for place in shown]))

@@ -72,7 +72,7 @@ def test_every_curve_and_picture_is_in_the_event_file(fitted: Path) -> None:
              for tag in events.Tags()["images"] for event in events.Images(tag)[-1:]}
     large, small = (128, 96), (32, 24)
     assert sizes == {"1_input": small, "2_bicubic": large, "3_restored": large, "4_truth": large,
-                     "5_kernel_estimated_true": (13 * 16 * 2 + 8, 13 * 16), "6_flow": small}
+                     "5_kernel_estimated_true": (2 * (13 * 10 + 8), 13 * 10 + 28), "6_flow": small}
 
 
 def test_checkpoints_load_safely(fitted: Path) -> None:

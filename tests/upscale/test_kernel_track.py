@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from blindvsr.degrade import blur_down
 from blindvsr.network import BlindVSR, NetConfig
+from blindvsr.ops import blur_down, to_tensor
 from blindvsr.stream import windows
 from blindvsr.upscale.kernel_track import LARGEST, KernelTrack
 from tests.clips import moving
@@ -21,10 +21,10 @@ def net() -> BlindVSR:
 def test_cycle_psnr_is_that_of_the_cycle(net: BlindVSR) -> None:
     """Known by construction: the input is the output, blurred with the kernel that the network will estimate."""
     frames = moving(5, 40, 40)
-    clip = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)[None] / 255
+    clip = to_tensor(np.stack(frames))[None]
     sharp = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
     with torch.no_grad():
-        again = blur_down(torch.from_numpy(sharp).permute(2, 0, 1)[None] / 255, net.estimate_kernel(clip))
+        again = blur_down(to_tensor(sharp)[None], net.estimate_kernel(clip))
     difference = (again - clip[:, 2])[..., 2:-2, 2:-2]
     track = KernelTrack(net)
     track.add(frames, sharp)
