@@ -130,7 +130,8 @@ class Ring:
         self.size, self.count = size, 0
         self.incoming: queue.Queue[dict[str, Tensor]] = queue.Queue(64)
         self.ended = False
-        threading.Thread(target=self._receive, args=(loader,), daemon=True).start()
+        self.receiver = threading.Thread(target=self._receive, args=(loader,), daemon=True)
+        self.receiver.start()
 
     def _receive(self, loader: DataLoader[dict[str, Tensor]]) -> None:
         for batch in loader:
@@ -142,6 +143,11 @@ class Ring:
                     continue
             if self.ended:
                 return
+
+    def close(self) -> None:
+        """Lets the loader end its processes: left to the interpreter's end, they outlive it and hold its memory."""
+        self.ended = True
+        self.receiver.join(30)
 
     def refill(self, wait: bool = False, most: int = 4) -> None:
         for _ in range(most):
@@ -384,7 +390,7 @@ def main() -> None:
     stages = [Stage(options.flow_from, options.batch, options.patch, False),
               Stage(0.7, options.batch, options.patch, True), Stage(1.0, small, SIDE // SCALE, True)]
     training.run([stage for stage in stages if stage.until > 0], saved, options.seconds, options.steps)
-    ring.ended = True
+    ring.close()
     if device.type == "cuda":
         print(f"peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB", flush=True)
 
