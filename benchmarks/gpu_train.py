@@ -1,185 +1,36 @@
 """Trains the bundled model on one GPU for a given time: the same objective, network and degradations as
-configs/bundled/, with everything that a step needs on the device.
-
+configs/bundled/, with everything that a step needs on the device:
     python benchmarks/gpu_train.py --data DIR --init FILE --out DIR --seconds 400
 
-DIR holds HR/<clip>/<frame>.jpg and stills/<photograph>.jpg. Worker processes make degraded clips and a ring of them
-lies in the device's memory; each step crops its batch out of that ring, and is replayed as one CUDA graph.
+DIR holds HR/<clip>/<frame>.jpg and stills/<photograph>.jpg. gpu_ring.py keeps degraded clips in the device's memory;
+each step crops its batch out of them, and is replayed as one CUDA graph.
 """
 
 import argparse
 import json
 import math
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from gpu_ring import SIDE, Entries, Ring, read_footage
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader
 
-from blindvsr.degrade import SCALE, blur_down, draw_kernel
-from blindvsr.disturbance import Disturbance, disturbed
-from blindvsr.lit.camera import synthetic_clip
-from blindvsr.lit.footage import DRAWS, LEAST_TEXTURE, texture
+from blindvsr.degrade import SCALE
+from blindvsr.disturbance import Disturbance
 from blindvsr.losses import kernel_distance, self_supervised, supervised
 from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.weights import load_network, save_network
 
-WINDOW, CENTRES = 5, 3  # frames of a window, and windows of an entry
-FRAMES = WINDOW + CENTRES - 1
-ENCODED_FRAMES = 9  # more than are kept: the place in the group of pictures varies
-SIDE = 352  # HR pixels of an entry: its windows' crops are drawn from it
 DISTURBANCE = Disturbance(noisy=0.2, noise=8.0, encoded=0.42, crf=(16, 32), jpeg=(35, 95))
-STILLS = 0.5  # share of the clips that are made of photographs
 WARM_UP = 0.02  # of the time
 DECAY = 0.999  # of the averaged weights
 LARGEST_NORM = 1.0  # of the gradient
-
-Clip = NDArray[np.uint8]
-
-
-class Entries(IterableDataset[dict[str, Tensor]]):
-    """Degraded clips without end: {"low": uint8 (7, 88, 88, 3), "high": uint8 (3, 352, 352, 3), "kernel": (1, 13, 13)}.
-
-    `high` are the true frames 2 to 4 of the seven.
-    """
-
-    def __init__(self, clips: list[Clip], stills: list[Clip], disturbance: Disturbance, seed: int) -> None:
-        self.clips, self.stills, self.disturbance, self.seed = clips, stills, disturbance, seed
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        info = get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        torch.set_num_threads(1)
-        cv2.setNumThreads(1)
-        number = worker
-        while True:
-            yield self.entry(np.random.default_rng((self.seed, number)))
-            number += workers
-
-    def entry(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        for _ in range(DRAWS):
-            high = self._still(rng) if not self.clips or rng.random() < STILLS else self._clip(rng)
-            if texture(high[len(high) // 2]) > LEAST_TEXTURE:
-                break
-        kernel = torch.from_numpy(draw_kernel("mixed", rng)).float()
-        frames = torch.from_numpy(high).permute(0, 3, 1, 2)[None].float()
-        low = blur_down(frames, kernel[None, None])[0].permute(0, 2, 3, 1).clamp(0, 255).numpy()
-        low = disturbed(low, self.disturbance, rng)
-        start = int(rng.integers(ENCODED_FRAMES - FRAMES + 1))
-        first = start + WINDOW // 2
-        return {"low": torch.from_numpy(low[start : start + FRAMES].copy()),
-                "high": torch.from_numpy(high[first : first + CENTRES].copy()), "kernel": kernel[None]}
-
-    def _still(self, rng: np.random.Generator) -> Clip:
-        one, other = (self.stills[i] for i in rng.integers(len(self.stills), size=2))
-        return _turned(synthetic_clip(one, other, ENCODED_FRAMES, SIDE, rng), rng)
-
-    def _clip(self, rng: np.random.Generator) -> Clip:
-        clip = self.clips[rng.integers(len(self.clips))]
-        largest = min(1.5, clip.shape[1] / SIDE, clip.shape[2] / SIDE)
-        side = round(SIDE * rng.uniform(1, largest)) if rng.random() < 0.3 else SIDE
-        start, top, left = (int(rng.integers(whole - part + 1)) for whole, part in
-                            zip(clip.shape[:3], (ENCODED_FRAMES, side, side), strict=True))
-        part = clip[start : start + ENCODED_FRAMES, top : top + side, left : left + side]
-        if side > SIDE:
-            part = np.stack([cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for frame in part])
-        return _turned(part[:: 1 if rng.random() < 0.5 else -1], rng)
-
-
-def _turned(clip: Clip, rng: np.random.Generator) -> Clip:
-    if rng.random() < 0.5:
-        clip = clip[:, :, ::-1]
-    return np.ascontiguousarray(np.rot90(clip, int(rng.integers(4)), axes=(1, 2)))
-
-
-def _read(path: Path) -> Clip:
-    image = cv2.imread(str(path))
-    assert image is not None, path
-    return np.asarray(image[..., ::-1], np.uint8)
-
-
-def read_footage(root: Path) -> tuple[list[Clip], list[Clip]]:
-    """Clips (N, H, W, 3) and photographs (H, W, 3) under a folder; what is too small for an entry is left out."""
-    folders = sorted(path for path in (root / "HR").glob("*") if path.is_dir())
-    with ThreadPoolExecutor(8) as pool:
-        clips = [np.stack(list(pool.map(_read, sorted(folder.iterdir())))) for folder in folders]
-        stills = list(pool.map(_read, sorted((root / "stills").glob("*"))))
-    clips = [clip for clip in clips if min(clip.shape[1:3]) >= SIDE and len(clip) >= ENCODED_FRAMES]
-    return clips, [still for still in stills if min(still.shape[:2]) >= SIDE]
-
-
-class Ring:
-    """The latest entries, in the device's memory; a thread waits for the loader, `refill` copies what has come."""
-
-    def __init__(self, loader: DataLoader[dict[str, Tensor]], size: int, device: torch.device) -> None:
-        low = SIDE // SCALE
-        self.low = torch.zeros(size, FRAMES, low, low, 3, dtype=torch.uint8, device=device)
-        self.high = torch.zeros(size, CENTRES, SIDE, SIDE, 3, dtype=torch.uint8, device=device)
-        self.kernel = torch.zeros(size, 1, 13, 13, device=device)
-        self.filled = torch.zeros((), device=device)  # read by the captured steps
-        self.size, self.count = size, 0
-        self.incoming: queue.Queue[dict[str, Tensor]] = queue.Queue(64)
-        self.ended = False
-        self.receiver = threading.Thread(target=self._receive, args=(loader,), daemon=True)
-        self.receiver.start()
-
-    def _receive(self, loader: DataLoader[dict[str, Tensor]]) -> None:
-        for batch in loader:
-            while not self.ended:
-                try:
-                    self.incoming.put(batch, timeout=0.1)
-                    break
-                except queue.Full:
-                    continue
-            if self.ended:
-                return
-
-    def close(self) -> None:
-        """Lets the loader end its processes: left to the interpreter's end, they outlive it and hold its memory."""
-        self.ended = True
-        self.receiver.join(30)
-
-    def refill(self, wait: bool = False, most: int = 4) -> None:
-        for _ in range(most):
-            try:
-                batch = self.incoming.get(wait, 60 if wait else None)
-            except queue.Empty:
-                return
-            places = torch.arange(self.count, self.count + len(batch["low"])) % self.size
-            first, last = int(places[0]), int(places[-1])
-            if last < first:  # wraps: a short batch is dropped rather than split
-                self.count += len(places)
-                continue
-            for name in ("low", "high", "kernel"):
-                getattr(self, name)[first : last + 1].copy_(batch[name], non_blocking=True)
-            self.count += len(places)
-            self.filled.fill_(min(self.count, self.size))
-
-    def draw(self, count: int, patch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Random crops: clips (B, 5, 3, P, P) and truths (B, 3, 4P, 4P) in [0, 1], kernels (B, 1, 13, 13)."""
-        device, low = self.low.device, SIDE // SCALE
-        entry = (torch.rand(count, device=device) * self.filled).long()
-        centre = (torch.rand(count, device=device) * CENTRES).long()
-        top, left = ((torch.rand(2, count, device=device) * (low - patch + 1)).long())
-        pixels = torch.arange(patch, device=device)
-        rows, columns = top[:, None] + pixels, left[:, None] + pixels
-        times = centre[:, None] + torch.arange(WINDOW, device=device)
-        clip = self.low[entry[:, None, None, None], times[:, :, None, None], rows[:, None, :, None],
-                        columns[:, None, None, :]]
-        pixels = torch.arange(SCALE * patch, device=device)
-        rows, columns = SCALE * top[:, None] + pixels, SCALE * left[:, None] + pixels
-        truth = self.high[entry[:, None, None], centre[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return (clip.permute(0, 1, 4, 2, 3).float() / 255, truth.permute(0, 3, 1, 2).float() / 255, self.kernel[entry])
+LARGE_FROM = 0.7  # share of the time after which patches are as large as an entry
 
 
 def grown(net: BlindVSR, config: NetConfig) -> BlindVSR:
@@ -189,11 +40,13 @@ def grown(net: BlindVSR, config: NetConfig) -> BlindVSR:
         net: at most as wide and as deep as `config`, with the same flow network.
         config: of the larger network.
     """
+    for name in ("num_features", "extract_blocks", "recon_blocks"):
+        if getattr(net.config, name) > getattr(config, name):
+            raise SystemExit(f"--init has {name} {getattr(net.config, name)}: give --{name} that or more")
     large = BlindVSR(config)
-    old_width, width = net.config.num_features, config.num_features
     state = large.state_dict()
     for name, value in state.items():  # new blocks change nothing
-        if name.endswith(".conv2.weight") or name.endswith(".conv2.bias"):
+        if ".conv2." in name:
             value.zero_()
     for name, old in net.state_dict().items():
         new = state[name]
@@ -203,11 +56,9 @@ def grown(net: BlindVSR, config: NetConfig) -> BlindVSR:
             new[: len(old)] = old
         else:
             frames = config.num_frames if name == "fuse.weight" else 1
-            parts = new.unflatten(1, (frames, -1))
-            old_parts = old.unflatten(1, (frames, -1))
-            parts[: old.shape[0], :, old_parts.shape[2] :] = 0
-            parts[: old.shape[0], :, : old_parts.shape[2]] = old_parts
-    assert old_width <= width
+            parts, old_parts = (weights.unflatten(1, (frames, -1)) for weights in (new, old))
+            parts[: len(old), :, old_parts.shape[2] :] = 0
+            parts[: len(old), :, : old_parts.shape[2]] = old_parts
     large.load_state_dict(state)
     return large
 
@@ -240,6 +91,7 @@ class Training:
         self.average = [parameter.detach().clone() for parameter in self.parameters]
         self.curve = torch.zeros(3, device=self.device)  # running means: loss, squared error, kernel distance
         self.steps = 0
+        self.points: list[dict[str, float]] = []
 
     def set_rate(self, progress: float) -> None:
         factor = min(1.0, progress / WARM_UP) * (0.5 + 0.5 * math.cos(math.pi * min(progress, 1.0)))
@@ -318,9 +170,19 @@ class Training:
     def averaged(self) -> BlindVSR:
         net = BlindVSR(self.net.config)
         with torch.no_grad():
-            for parameter, value in zip(net.parameters(), self.average, strict=True):
-                parameter.copy_(value)
+            torch._foreach_copy_(list(net.parameters()), self.average)
         return net
+
+    def save(self, folder: Path, seconds: float) -> None:
+        """Writes the averaged weights, unless the loss is no number, and the curve."""
+        loss, error, distance = self.curve.tolist()
+        psnr = -10 * math.log10(error + 1e-10)
+        self.points.append({"seconds": seconds, "steps": self.steps, "loss": loss, "psnr": psnr, "kernel": distance,
+                            "entries": self.ring.count})
+        print(json.dumps(self.points[-1]), flush=True)
+        if math.isfinite(loss):
+            save_network(self.averaged(), folder / "averaged.safetensors")
+        (folder / "curve.json").write_text(json.dumps(self.points, indent=1))
 
 
 def arguments() -> argparse.Namespace:
@@ -333,66 +195,65 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--fresh", action="store_true", help="only flow and kernel start from --init")
     parser.add_argument("--objective", choices=("supervised", "self_supervised"), default="supervised")
     parser.add_argument("--clean", action="store_true", help="blur alone, no noise and no encoder")
-    parser.add_argument("--features", type=int, default=64)
-    parser.add_argument("--extract_blocks", type=int, default=1)
-    parser.add_argument("--recon_blocks", type=int, default=12)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--patch", type=int, default=64)
-    parser.add_argument("--flow_from", type=float, default=0.5, help="share of the time with the flow network frozen")
-    parser.add_argument("--lr", type=float, default=8e-4)
-    parser.add_argument("--flow_lr", type=float, default=5e-5)
-    parser.add_argument("--kernel_lr", type=float, default=5e-4)
-    parser.add_argument("--workers", type=int, default=15)
-    parser.add_argument("--ring", type=int, default=16384)
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--num_features", type=int, default=64, help="of the network (default: %(default)s)")
+    parser.add_argument("--extract_blocks", type=int, default=1, help="of the network (default: %(default)s)")
+    parser.add_argument("--recon_blocks", type=int, default=12, help="of the network (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=64, help="patches of a step (default: %(default)s)")
+    parser.add_argument("--patch", type=int, default=64, help="side of a patch, LR pixels (default: %(default)s)")
+    parser.add_argument("--flow_from", type=float, default=0.5,
+                        help="share of the time after which the flow network learns too (default: %(default)s)")
+    parser.add_argument("--lr", type=float, default=8e-4, help="learning rate (default: %(default)s)")
+    parser.add_argument("--flow_lr", type=float, default=5e-5, help="of the flow network (default: %(default)s)")
+    parser.add_argument("--kernel_lr", type=float, default=5e-4, help="of the estimator (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=15, help="processes that make clips (default: %(default)s)")
+    parser.add_argument("--ring", type=int, default=16384, help="clips held on the device (default: %(default)s)")
+    parser.add_argument("--device", default="cuda", help="to train on (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
     return parser.parse_args()
 
 
-def main() -> None:
-    options = arguments()
-    began = time.perf_counter()
-    device = torch.device(options.device)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    torch.manual_seed(options.seed)
-    options.out.mkdir(parents=True, exist_ok=True)
+def filled_ring(options: argparse.Namespace, device: torch.device) -> Ring:
+    """A ring whose processes have made four batches."""
     clips, stills = read_footage(options.data)
-    print(f"{len(clips)} clips, {len(stills)} photographs, {time.perf_counter() - began:.1f} s", flush=True)
     disturbance = Disturbance() if options.clean else DISTURBANCE
     loader = DataLoader(Entries(clips, stills, disturbance, options.seed), 4, num_workers=options.workers,
                         pin_memory=device.type == "cuda", prefetch_factor=4)
     ring = Ring(loader, options.ring, device)
-    old = load_network(options.init)
-    config = NetConfig(num_features=options.features, extract_blocks=options.extract_blocks,
-                       recon_blocks=options.recon_blocks, flow_width=old.config.flow_width)
-    if options.fresh:
-        start = BlindVSR(old.config)
-        start.flow_net, start.kernel_net = old.flow_net, old.kernel_net
-        old = start
-    net = grown(old, config).to(device).train().to(memory_format=torch.channels_last)
     while ring.count < min(options.ring, 4 * options.batch):
         ring.refill(wait=True)
-    print(f"{ring.count} entries, {time.perf_counter() - began:.1f} s", flush=True)
-    training = Training(net, ring, options.objective,
-                        {"network": options.lr, "kernel_net": options.kernel_lr, "flow_net": options.flow_lr})
-    curve: list[dict[str, float]] = []
+    print(f"{len(clips)} clips, {len(stills)} photographs, {ring.count} entries", flush=True)
+    return ring
 
-    def saved(seconds: float) -> None:
-        loss, error, distance = training.curve.tolist()
-        curve.append({"seconds": seconds, "steps": training.steps, "loss": loss,
-                      "psnr": -10 * math.log10(error + 1e-10), "kernel": distance, "entries": ring.count})
-        print(json.dumps(curve[-1]), flush=True)
-        if math.isfinite(loss):
-            save_network(training.averaged(), options.out / "averaged.safetensors")
-        (options.out / "curve.json").write_text(json.dumps(curve, indent=1))
 
-    small = max(1, options.batch * options.patch**2 // (SIDE // SCALE) ** 2)
+def first_network(options: argparse.Namespace) -> BlindVSR:
+    """The network of --init, grown to the size that is asked for."""
+    old = load_network(options.init)
+    config = NetConfig(num_features=options.num_features, extract_blocks=options.extract_blocks,
+                       recon_blocks=options.recon_blocks, flow_width=old.config.flow_width)
+    if not options.fresh:
+        return grown(old, config)
+    net = BlindVSR(config)
+    net.flow_net, net.kernel_net = old.flow_net, old.kernel_net
+    return net
+
+
+def main() -> None:
+    options = arguments()
+    device = torch.device(options.device)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.manual_seed(options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    net = first_network(options).to(device).train().to(memory_format=torch.channels_last)
+    ring = filled_ring(options, device)
+    rates = {"network": options.lr, "kernel_net": options.kernel_lr, "flow_net": options.flow_lr}
+    training = Training(net, ring, options.objective, rates)
+    whole = SIDE // SCALE
+    fewer = max(1, options.batch * options.patch**2 // whole**2)
     stages = [Stage(options.flow_from, options.batch, options.patch, False),
-              Stage(0.7, options.batch, options.patch, True), Stage(1.0, small, SIDE // SCALE, True)]
-    training.run([stage for stage in stages if stage.until > 0], saved, options.seconds, options.steps)
+              Stage(LARGE_FROM, options.batch, options.patch, True), Stage(1.0, fewer, whole, True)]
+    training.run([stage for stage in stages if stage.until > 0], lambda passed: training.save(options.out, passed),
+                 options.seconds, options.steps)
     ring.close()
-    if device.type == "cuda":
-        print(f"peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB", flush=True)
 
 
 if __name__ == "__main__":

@@ -47,9 +47,9 @@ def _degrade_arguments(parser: argparse.ArgumentParser) -> None:
                         help="standard deviation of Gaussian noise after the blur, levels of 255 (default: none)")
     parser.add_argument("--codec", choices=("libx264", "libx265", "mpeg4", "mpeg2video", "jpeg"),
                         help="encode the LR frames: encoded/ gets the files, LR_blurdown_x4/ what is decoded of them")
-    parser.add_argument("--crf", "--quality", type=int, default=23, dest="quality", metavar="N",
+    parser.add_argument("--crf", "--quality", type=int, dest="quality", metavar="N",
                         help="quality of --codec: constant rate factor (libx264, libx265: 0 to 51), quantiser (mpeg4, "
-                        "mpeg2video: 1 to 31) or quality (jpeg: 1 to 100) (default: %(default)s)")
+                             "mpeg2video: 1 to 31) or quality (jpeg: 1 to 100) (default: 23)")
     parser.add_argument("--preset", default="medium", help="preset of libx264 and libx265 (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0,
                         help="seed of the random kernels and of the noise (default: %(default)s)")
@@ -59,10 +59,12 @@ def _degrade_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _degrade(arguments: argparse.Namespace) -> int:
+    if arguments.quality is not None and not arguments.codec:
+        raise InputError(f"--crf {arguments.quality}: nothing is encoded; give --codec too, or leave --crf out")
     from blindvsr.testset import Recipe, make_test_set
 
     recipe = Recipe(arguments.kind, arguments.sigma, arguments.seed, arguments.noise, arguments.codec,
-                    arguments.quality, arguments.preset)
+                    23 if arguments.quality is None else arguments.quality, arguments.preset)
     make_test_set(arguments.hr, arguments.out, recipe, arguments.videos, arguments.overwrite)
     return 0
 

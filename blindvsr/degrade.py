@@ -92,7 +92,7 @@ def decimation_kernel(name: str) -> NDArray[np.float64]:
 
     Args:
         name: area, bicubic (a = -0.5, as Pillow, MATLAB and swscale have it) or lanczos (three lobes); the two are cut
-            off at 6.5 pixels, where 1 % and 5 % of their weight is left.
+            off at 6.5 pixels, beyond which 1 % and 5 % of their absolute weight lie.
 
     Returns:
         (13, 13), sums to 1; bicubic and lanczos have negative entries.
@@ -185,17 +185,21 @@ def crop_to_scale(frame: Frame) -> Frame:
     return frame[: frame.shape[0] // SCALE * SCALE, : frame.shape[1] // SCALE * SCALE]
 
 
-def degrade_frame(frame: Frame, kernel: NDArray[np.float64], noise: float = 0, rng: Generator | None = None) -> Frame:
-    """The test sets' degradation of one frame: (4H, 4W, 3) -> (H, W, 3), blurred, downsampled, rounded to uint8.
+def blurred(frames: NDArray[np.uint8], kernel: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Frames as `blur_down` leaves them, before noise and rounding.
 
     Args:
-        frame: RGB.
-        kernel: (k, k).
-        noise: standard deviation of Gaussian noise that is added before rounding, levels of 255.
-        rng: of the noise; needed where there is some.
+        frames: (N, 4H, 4W, 3).
+        kernel: (k, k), k odd.
+
+    Returns:
+        (N, H, W, 3), levels; beyond 0 and 255 where the kernel has negative entries.
     """
-    pixels = torch.from_numpy(frame).permute(2, 0, 1)[None].float()
-    low = blur_down(pixels, torch.from_numpy(kernel)[None, None].float())[0].permute(1, 2, 0)
-    if noise and rng is not None:
-        low = low + noise * torch.from_numpy(rng.standard_normal(low.shape, dtype=np.float32))
-    return low.clamp(0, 255).round().byte().numpy()
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)[None].float()
+    low = blur_down(pixels, torch.from_numpy(kernel)[None, None].float())
+    return low[0].permute(0, 2, 3, 1).numpy()
+
+
+def degrade_frame(frame: Frame, kernel: NDArray[np.float64]) -> Frame:
+    """The test sets' degradation of one frame: (4H, 4W, 3) -> (H, W, 3), blurred, downsampled, rounded to uint8."""
+    return np.rint(blurred(frame[None], kernel)[0].clip(0, 255)).astype(np.uint8)

@@ -55,7 +55,7 @@ def with_noise(frames: NDArray[np.float32], level: float, signal_dependent: bool
     """Adds noise that is new in every frame.
 
     Args:
-        frames: (N, H, W, 3), in [0, 255].
+        frames: (N, H, W, 3), levels.
         level: standard deviation, levels; where `signal_dependent`, that of middle grey, and its variance is
             proportional to the light, as a sensor's shot noise is.
 
@@ -71,7 +71,7 @@ def disturbed(frames: NDArray[np.float32], disturbance: Disturbance, rng: Genera
     """Draws noise and an encoder for a clip, and applies them.
 
     Args:
-        frames: low-resolution clip (N, H, W, 3), in [0, 255], not rounded.
+        frames: low-resolution clip (N, H, W, 3), levels, not rounded.
         disturbance: shares and ranges.
         rng: decides everything.
 
@@ -79,7 +79,7 @@ def disturbed(frames: NDArray[np.float32], disturbance: Disturbance, rng: Genera
         uint8 (N, H, W, 3).
     """
     level = rng.uniform(0, disturbance.noise) if rng.random() < disturbance.noisy else 0.0
-    clip = with_noise(frames, level, bool(rng.random() < SIGNAL_DEPENDENT), rng)
+    clip = with_noise(frames.clip(0, 255), level, bool(rng.random() < SIGNAL_DEPENDENT), rng)
     return _encoded(clip, disturbance, rng) if rng.random() < disturbance.encoded else clip
 
 

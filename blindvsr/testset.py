@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from blindvsr import InputError
 from blindvsr.datasets import LR_FOLDER, TRAIN_FOLDERS, Video, check_frames, check_names, find_videos, input_places
-from blindvsr.degrade import SCALE, TEST_SIGMA, crop_to_scale, degrade_frame, draw_kernel, gaussian_kernel
-from blindvsr.frames import IMAGE_SUFFIXES, frame_names, image_size, read_image, write_image
+from blindvsr.degrade import SCALE, TEST_SIGMA, blurred, crop_to_scale, degrade_frame, draw_kernel, gaussian_kernel
+from blindvsr.disturbance import with_noise
+from blindvsr.frames import IMAGE_SUFFIXES, Frame, frame_names, image_size, read_image, write_image
 from blindvsr.outputs import OutputGuard, replacing
 
 ENCODED_FOLDER = "encoded"
@@ -57,7 +58,7 @@ class Recipe:
         if self.codec is not None:
             from blindvsr.video.compression import check_quality
 
-            check_quality(self.codec, self.quality)
+            check_quality(self.codec, self.quality, self.preset)
 
     def kernel(self, index: int) -> NDArray[np.float64]:
         """The kernel of video number `index`."""
@@ -87,7 +88,7 @@ def _degrade_video(video: Video, index: int, recipe: Recipe, out: Path, in_place
             whole = crop_to_scale(frame)
             cropped |= whole.shape != frame.shape
             name = names[number]
-            write_image(low / f"{name}.png", degrade_frame(whole, kernel, recipe.noise, rng))
+            write_image(low / f"{name}.png", _low(whole, kernel, recipe.noise, rng))
             scipy.io.savemat(kernels / f"{name}.mat", {"kernel": kernel})
             if high and path and whole.shape == frame.shape:
                 _link_or_copy(path, high / f"{name}{path.suffix}")
@@ -96,6 +97,12 @@ def _degrade_video(video: Video, index: int, recipe: Recipe, out: Path, in_place
         if recipe.codec:
             _encode_video(low, names, recipe, out / ENCODED_FOLDER, video.name)
     return cropped
+
+
+def _low(frame: Frame, kernel: NDArray[np.float64], noise: float, rng: np.random.Generator) -> Frame:
+    if not noise:
+        return degrade_frame(frame, kernel)
+    return with_noise(blurred(frame[None], kernel), noise, False, rng)[0]
 
 
 def _encode_video(low: Path, names: Sequence[str], recipe: Recipe, out: Path, name: str) -> None:

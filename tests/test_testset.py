@@ -49,6 +49,8 @@ def test_quality_and_noise_out_of_range(footage: Path, tmp_path: Path, capsys: p
     base = ["degrade", "--hr", str(footage), "--out", str(tmp_path / "out"), "--kind", "gaussian"]
     assert "between 1 and 31" in run_fails([*base, "--codec", "mpeg4", "--crf", "40"], capsys)
     assert "--noise -1" in run_fails([*base, "--noise", "-1"], capsys)
+    assert "--preset soon" in run_fails([*base, "--codec", "libx264", "--preset", "soon"], capsys)
+    assert "give --codec too" in run_fails([*base, "--crf", "30"], capsys)
     assert not (tmp_path / "out").exists()
 
 

@@ -16,8 +16,8 @@ from blindvsr.datasets import (
 )
 from blindvsr.degrade import SCALE, blur_down
 from blindvsr.disturbance import Disturbance
-from blindvsr.frames import image_files, image_size
-from blindvsr.lit.footage import Footage, Kind, TrainingPatches, ValidationClips
+from blindvsr.frames import image_size
+from blindvsr.lit.footage import Footage, Kind, TrainingPatches, ValidationClips, photographs
 from blindvsr.lit.motion import MovingPairs, PairBatches
 from blindvsr.lit.processes import EpochSampler, OnceSampler
 from blindvsr.ops import to_tensor
@@ -123,7 +123,7 @@ class BlindVSRData(pl.LightningDataModule):
             "frames_per_video": (frames_per_video, WINDOW), "val_frames": (val_frames, WINDOW),
         })
         self.shrink, self.moving_pairs = shrink, moving_pairs
-        self.disturbance, self.synthetic, self.stills = disturbance, synthetic, self._photographs(stills)
+        self.disturbance, self.synthetic, self.stills = disturbance, synthetic, photographs(stills) if stills else []
         self.kind, self.batch_size, self.batches_per_epoch = kind, batch_size, batches_per_epoch
         self.num_workers, self.seed, self.val_frames = num_workers, seed, val_frames
         self.patch, self.frames_per_video = patch, frames_per_video
@@ -136,17 +136,6 @@ class BlindVSRData(pl.LightningDataModule):
         self.predict_videos = find_videos(predict_root, "data.predict_root", (LR_FOLDER,)) if predict_root else []
         check_frames(self.predict_videos, "data.predict_root", least=1)
         check_names(self.predict_videos, "data.predict_root")
-
-    @staticmethod
-    def _photographs(root: str | None) -> list[Path]:
-        if root is None:
-            return []
-        if not Path(root).is_dir():
-            raise InputError(f"data.stills={root!r}: no such folder")
-        paths = image_files(Path(root))
-        if not paths:
-            raise InputError(f"data.stills={root!r} holds no images")
-        return paths
 
     def _train_videos(self, root: str) -> list[Video]:
         videos = find_videos(root, "data.train_root", TRAIN_FOLDERS)
@@ -210,9 +199,6 @@ class BlindVSRData(pl.LightningDataModule):
             stills=self.stills,
         )
         self._check_sides(data.footage, data.drawn_side)
-        for path in self.stills:
-            if min(image_size(path)) < data.drawn_side:
-                raise InputError(f"data.stills: {path} is smaller than the {data.drawn_side} pixels that clips take")
         return data
 
     def _pairs(self, videos: list[Video]) -> MovingPairs:

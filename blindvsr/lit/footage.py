@@ -15,9 +15,9 @@ from torch.utils.data import Dataset
 
 from blindvsr import InputError
 from blindvsr.datasets import WINDOW, Video, decoded
-from blindvsr.degrade import SCALE, TEST_SIGMA, blur_down, crop_to_scale, degrade_frame, draw_kernel
+from blindvsr.degrade import SCALE, TEST_SIGMA, blurred, crop_to_scale, degrade_frame, draw_kernel
 from blindvsr.disturbance import Disturbance, disturbed
-from blindvsr.frames import Frame, read_image
+from blindvsr.frames import Frame, image_files, image_size, read_image
 from blindvsr.lit.camera import synthetic_clip
 
 LEAST_TEXTURE = 7.0  # mean Sobel response under which a patch is drawn again (official)
@@ -32,6 +32,20 @@ def texture(patch: Frame) -> float:
     """Mean Sobel response of an RGB uint8 patch (H, W, 3), 0 to 255: half the horizontal plus half the vertical."""
     edges = [cv2.convertScaleAbs(cv2.Sobel(patch, cv2.CV_16S, *order)) for order in ((1, 0), (0, 1))]
     return float(np.mean(cv2.addWeighted(edges[0], 0.5, edges[1], 0.5, 0)))
+
+
+def photographs(folder: str | Path) -> list[Path]:
+    """The images of a folder.
+
+    Raises:
+        InputError: if there are none.
+    """
+    if not Path(folder).is_dir():
+        raise InputError(f"data.stills={str(folder)!r}: no such folder")
+    paths = image_files(Path(folder))
+    if not paths:
+        raise InputError(f"data.stills={str(folder)!r} holds no images")
+    return paths
 
 
 class Footage:
@@ -89,7 +103,7 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         shrink: crops come from frames reduced by a factor drawn between 1 and this, as far as a frame is large enough.
 
     Raises:
-        InputError: if frames are smaller than the crop.
+        InputError: if a photograph is smaller than the crop.
     """
 
     def __init__(
@@ -103,6 +117,9 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         if disturbance:
             self.length, self.drawn_side = ENCODED_FRAMES, side + ENCODED_MARGIN * SCALE
         self.footage = Footage(videos, frames_per_video, cache)
+        for path in stills:
+            if min(image_size(path)) < self.drawn_side:
+                raise InputError(f"data.stills: {path} is smaller than the {self.drawn_side} pixels that clips take")
 
     def __len__(self) -> int:
         return len(self.footage.windows)
@@ -115,11 +132,12 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         clip = np.ascontiguousarray(self._augmented(self._clip(index, rng), rng))
         if self.kind == "none":
             return {"frames": torch.from_numpy(clip)}
-        kernel = torch.from_numpy(draw_kernel(self.kind, rng)[None]).float()
+        kernel = draw_kernel(self.kind, rng)
+        item = {"frames": torch.from_numpy(clip), "kernel": torch.from_numpy(kernel[None]).float()}
         if not self.disturbance:
-            return {"frames": torch.from_numpy(clip), "kernel": kernel}
+            return item
         frames, low = self._disturbed(clip, kernel, rng)
-        return {"frames": torch.from_numpy(frames), "kernel": kernel, "low": torch.from_numpy(low)}
+        return {**item, "frames": torch.from_numpy(frames), "low": torch.from_numpy(low)}
 
     def _clip(self, index: int, rng: Generator) -> NDArray[np.uint8]:
         """Draws a crop whose middle frame has some texture, at most five times, and keeps the last."""
@@ -153,12 +171,10 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in crop])
 
     def _disturbed(
-        self, clip: NDArray[np.uint8], kernel: Tensor, rng: Generator
+        self, clip: NDArray[np.uint8], kernel: NDArray[np.float64], rng: Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Five HR frames of a clip, and what blur, noise and an encoder leave of them at a quarter of the size."""
-        frames = torch.from_numpy(clip).permute(0, 3, 1, 2)[None].float()
-        low = blur_down(frames, kernel[None])[0].permute(0, 2, 3, 1).clamp(0, 255).numpy()
-        low = disturbed(low, self.disturbance, rng)
+        low = disturbed(blurred(clip, kernel), self.disturbance, rng)
         side = self.side // SCALE
         first, top, left = (int(rng.integers(whole - part + 1)) for whole, part in
                             zip(low.shape[:3], (WINDOW, side, side), strict=True))

@@ -56,9 +56,9 @@ class Objective(ABC):
     def measure(self, net: BlindVSR, item: Any) -> Values:
         """What a validation item says about the network: name -> one value, or one per frame."""
 
-    @abstractmethod
     def pictures(self, net: BlindVSR, item: Any) -> dict[str, Frame]:
-        """What there is to see of a validation item."""
+        """What there is to see of a validation item; by default all that the network makes of a clip."""
+        return clip_pictures(net, item)
 
 
 class SelfSupervised(Objective):
@@ -81,9 +81,6 @@ class SelfSupervised(Objective):
             return twin_error(net, item)
         return {**restoration(net, item), **kernel_error(net, item), **twin_error(net, item)}
 
-    def pictures(self, net: BlindVSR, item: ValidationClip) -> dict[str, Frame]:
-        return clip_pictures(net, item)
-
 
 class Supervised(Objective):
     """Learns from the high-resolution frames that the clips were made of, and their kernels."""
@@ -101,9 +98,6 @@ class Supervised(Objective):
 
     def measure(self, net: BlindVSR, item: ValidationClip) -> Values:
         return {**restoration(net, item), **kernel_error(net, item)}
-
-    def pictures(self, net: BlindVSR, item: ValidationClip) -> dict[str, Frame]:
-        return clip_pictures(net, item)
 
 
 class KernelOnly(Objective):

@@ -35,7 +35,7 @@ class BlindVSRTask(pl.LightningModule):
     Args:
         network: shape of the network; a checkpoint's own shape wins over it.
         weights: start from these weights instead of random ones: a file in any layout that `blindvsr.weights` reads, or
-            the name of a bundled model (clean). Their shape wins over `network`.
+            the name of a bundled model (clean, footage). Their shape wins over `network`.
         flow_weights: start the flow network from this file: PWC-Net's network-default.pytorch, or a network of ours.
         kernel_weights: start the kernel estimator from this file, a network of ours.
         lr: learning rate of Adam, for every part of the network that has none of its own.

@@ -67,7 +67,7 @@ def sample_seen(image: Tensor, x: Tensor, y: Tensor, seen: Tensor) -> Tensor:
     """
     width = image.shape[-1]
     table = image.permute(0, 2, 3, 1).flatten(0, 2)
-    (left, right_share), (top, lower_share) = _neighbours(x, width), _neighbours(y, image.shape[-2])
+    (left, right_share), (top, lower_share) = _pixel_before(x, width), _pixel_before(y, image.shape[-2])
     left_share, right_share = (1 - right_share) * seen, right_share * seen
     upper_share = 1 - lower_share
     first = top * width + left
@@ -81,7 +81,7 @@ def sample_seen(image: Tensor, x: Tensor, y: Tensor, seen: Tensor) -> Tensor:
     return pixels.view(*x.shape, -1).permute(0, 3, 1, 2)
 
 
-def _neighbours(places: Tensor, length: int) -> tuple[Tensor, Tensor]:
+def _pixel_before(places: Tensor, length: int) -> tuple[Tensor, Tensor]:
     """The pixel before each place, never the last one, and the share of the one after it."""
     places = (2 * places / (length - 1) - 1 + 1) * ((length - 1) / 2)  # rounded as in `sample`: the two are equal
     places = places.nan_to_num().clamp(0, length - 1)

@@ -17,6 +17,7 @@ from blindvsr.frames import Frame
 CRF = {"libx264": (0, 51), "libx265": (0, 51)}  # constant rate factor, the less the better
 QUANTISER = {"mpeg4": (1, 31), "mpeg2video": (1, 31)}  # likewise
 JPEG = {"jpeg": (1, 100)}  # quality, the more the better
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
 QUALITIES = {**CRF, **QUANTISER, **JPEG}
 RATE = 25
 # encoders differ when they are given different numbers of threads, and clips are small
@@ -28,13 +29,15 @@ SINGLE_THREAD = {
 Clip = NDArray[np.uint8]
 
 
-def check_quality(codec: str, quality: int) -> None:
-    """Raises InputError for a codec that `compressed` does not know, or a quality out of its range."""
+def check_quality(codec: str, quality: int, preset: str = "medium") -> None:
+    """Raises InputError for a codec or preset that `compressed` does not know, or a quality out of its range."""
     if codec not in QUALITIES:
         raise InputError(f"codec={codec!r}: choose one of {', '.join(QUALITIES)}")
     low, high = QUALITIES[codec]
     if not low <= quality <= high:
         raise InputError(f"quality={quality} of {codec}: it must be between {low} and {high}")
+    if preset not in PRESETS:
+        raise InputError(f"preset={preset}: choose one of {', '.join(PRESETS)}")
 
 
 def compressed(frames: Clip, codec: str, quality: int, preset: str = "medium") -> Clip:
@@ -51,9 +54,9 @@ def compressed(frames: Clip, codec: str, quality: int, preset: str = "medium") -
         (N, H, W, 3).
 
     Raises:
-        InputError: for an unknown codec, or a quality out of its range.
+        InputError: for an unknown codec or preset, or a quality out of its range.
     """
-    check_quality(codec, quality)
+    check_quality(codec, quality, preset)
     if codec == "jpeg":
         return np.stack([np.asarray(Image.open(io.BytesIO(jpeg(frame, quality)))) for frame in frames])
     file = io.BytesIO()
