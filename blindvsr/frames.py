@@ -1,5 +1,6 @@
 """Folders of images as RGB uint8 frames: reading them safely, writing them whole."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,12 +17,19 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".gif", ".m4v")
 
 
+def natural_order(path: Path) -> tuple[list[str | int], str]:
+    """A key that sorts names as people count: 2.png before 10.png."""
+    parts: list[str | int] = [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
+    return parts, path.name
+
+
 def image_files(folder: Path) -> list[Path]:
-    """The images of a folder in the order of their names; hidden files are passed over."""
-    return sorted(
+    """The images of a folder in the natural order of their names; hidden files are passed over."""
+    images = (
         path for path in folder.iterdir()
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
+    return sorted(images, key=natural_order)
 
 
 def frame_names(files: Sequence[Path]) -> list[str]:

@@ -1,5 +1,6 @@
 """Folders of images and video files as RGB uint8 frames, and frames as PNG images."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,9 +83,16 @@ def find_videos(path: Path, argument: str, folder: str) -> list[Video]:
     return videos
 
 
+def _natural_order(path: Path) -> tuple[list[str | int], str]:
+    """A key that sorts names as people count: 2.png before 10.png."""
+    parts: list[str | int] = [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
+    return parts, path.name
+
+
 def _image_files(folder: Path) -> tuple[Path, ...]:
-    return tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES
-                        and not path.name.startswith(".") and path.is_file()))
+    images = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES
+              and not path.name.startswith(".") and path.is_file())
+    return tuple(sorted(images, key=_natural_order))
 
 
 def _video_file(path: Path, argument: str) -> Video:

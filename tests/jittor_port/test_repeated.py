@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
-from blindvsr import weights
+from blindvsr import frames, weights
 from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.weights import load_network
 from jittor_port import InputError
+from jittor_port import frames as repeated_frames
 from jittor_port import weights as repeated
 from tests.conftest import REPOSITORY
 
@@ -97,3 +99,11 @@ def admitted(unpickler: type[pickle.Unpickler]) -> set[tuple[str, str]]:
 def test_unpicklers_admit_the_same() -> None:
     assert admitted(repeated._ArraysOnly) == admitted(weights._ArraysOnly)
     assert len(admitted(repeated._ArraysOnly)) == 9
+
+
+def test_frames_come_in_natural_order(tmp_path: Path) -> None:
+    names = ["1.png", "2.png", "10.png", "a1b9.png", "a1b10.png", "frame 2.PNG", "frame 11.png"]
+    for name in reversed(names):
+        Image.new("RGB", (16, 16)).save(tmp_path / name)
+    assert [path.name for path in frames.image_files(tmp_path)] == names
+    assert [path.name for path in repeated_frames.find_videos(tmp_path, "--input", "LR_blurdown_x4")[0].files] == names
