@@ -14,6 +14,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from blindvsr import InputError
 from blindvsr.frames import Frame
 from blindvsr.video.colour import Colour, ToRGB, is_grey
+from blindvsr.video.metadata import open_input
 from blindvsr.video.timing import Timing, find_timing
 
 ATTACHED_PICTURE = 0x400  # AV_DISPOSITION_ATTACHED_PIC: the cover of a song is no video
@@ -31,7 +32,7 @@ def open_video(path: Path) -> tuple[Any, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such file" if not path.exists() else f"{path} is not a file")
     try:
-        container = av.open(str(path))
+        container = open_input(path)
     except (av.FFmpegError, OSError) as error:
         raise InputError(f"{path} cannot be read as a video ({error.strerror or error}); "
                          "it is no video file, or damaged beyond its first bytes") from error

@@ -13,6 +13,7 @@ from blindvsr import InputError
 from blindvsr.frames import Frame
 from blindvsr.outputs import replacing
 from blindvsr.video.colour import Colour, convert_format
+from blindvsr.video.metadata import open_input
 from blindvsr.video.timing import Timing
 
 WRITTEN_SUFFIXES = (".mp4", ".mkv")
@@ -174,7 +175,7 @@ class Sound:
         Raises:
             InputError: if the container of `target` cannot hold them.
         """
-        self._input: Any = av.open(str(source))
+        self._input: Any = open_input(source)
         self._streams: dict[int, Any] = {}
         for stream in self._input.streams.audio:
             try:
