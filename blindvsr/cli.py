@@ -12,7 +12,7 @@ from pathlib import Path
 
 from blindvsr import InputError, __version__
 from blindvsr.outputs import OutputExists, OutputGuard
-from blindvsr.upscale import command as upscale
+from blindvsr.upscale import command as upscale, options as upscale_options
 
 LIGHTNING = {
     "fit": "train on footage: blindvsr fit --config configs/gaussian.yaml --data.train_root DIR",
@@ -170,8 +170,8 @@ class Tool:
 
 
 TOOLS = {
-    "upscale": Tool("restore a video file or a folder of images at four times its size", upscale.EXAMPLES,
-                    upscale.add_arguments, upscale.run),
+    "upscale": Tool("restore a video file or a folder of images at four times its size", upscale_options.EXAMPLES,
+                    upscale_options.add_arguments, upscale.run),
     "degrade": Tool("make a test set: blur and downsample videos, and keep the kernels", DEGRADE,
                     _degrade_arguments, _degrade),
     "score": Tool("compare restored videos with ground truth: PSNR and SSIM", SCORE, _score_arguments, _score),

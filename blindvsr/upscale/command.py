@@ -1,65 +1,16 @@
-"""`blindvsr upscale`: options and their checks. The work is in `pipeline.py`, imported when there is some."""
+"""`blindvsr upscale`: what is refused before the work. That is in `pipeline.py`, imported when there is some."""
 
 import argparse
 import sys
-from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blindvsr import InputError
+from blindvsr.upscale.options import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     import torch
 
-DEFAULT_MODEL = "clean"
-EXAMPLES = """\
-examples:
-  blindvsr upscale my.mp4 restored.mp4
-  blindvsr upscale frames/ restored/ --save_kernel kernel.mat
-  blindvsr upscale frames/ restored.mkv --fps 24000/1001 --weights net.safetensors --overwrite"""
 INCOMPLETE = 3  # exit code: the input was damaged, what could be decoded is restored
-
-
-def _tile(text: str) -> int | str:
-    return text if text == "auto" else int(text)
-
-
-def _rate(text: str) -> Fraction:
-    rate = Fraction(text)
-    if rate <= 0:
-        raise ValueError
-    return rate
-
-
-_tile.__name__, _rate.__name__ = "size or auto", "rate"  # argparse quotes them: invalid <name> value
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of `blindvsr upscale`; imports nothing heavy."""
-    parser.add_argument("input", type=Path, metavar="INPUT", help="video file or folder of images")
-    parser.add_argument("output", type=Path, metavar="OUTPUT",
-                        help="video file (.mp4 or .mkv; frame rate and sound are kept) or folder for PNG images")
-    parser.add_argument("--weights", metavar="NAME|FILE", type=Path,
-                        help="the network's weights: clean or footage (one bundled network serves both), or a file "
-                             f"in any known format (default: {DEFAULT_MODEL})")
-    parser.add_argument("--tile", type=_tile, default="auto",
-                        help="side of the tiles that large frames are restored in, in input pixels, 32 at least; auto "
-                             "(default) takes the largest that fit into memory")
-    parser.add_argument("--precision", choices=("auto", "32", "bf16", "16"), default="auto",
-                        help="precision of the network's numbers; auto (default) takes the fastest that the device has "
-                             "and that costs less than 0.05 dB")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
-                        help="where the network runs; auto (default) takes a CUDA device if there is one")
-    parser.add_argument("--save_kernel", type=Path, metavar="FILE.mat",
-                        help="write the estimated blur kernel of every frame into this file, as the array kernel of "
-                             "(frames, 13, 13), and a picture of some of them beside it")
-    parser.add_argument("--codec", default="libx264", help="video encoder, by FFmpeg's name (default %(default)s)")
-    parser.add_argument("--crf", type=float, default=17.0,
-                        help="constant rate factor of the video encoder: lower is better and larger (default "
-                             "%(default)g)")
-    parser.add_argument("--fps", type=_rate, default=Fraction(25),
-                        help="frames per second of a folder of images, like 25 or 30000/1001 (default %(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="replace what stands where the output goes")
 
 
 def check_paths(args: argparse.Namespace) -> None:
@@ -105,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs `blindvsr upscale`.
 
     Args:
-        args: as parsed with the options of `add_arguments`.
+        args: as parsed with the options of `options.add_arguments`.
 
     Returns:
         Exit code: 0, or 3 if the input is damaged and only a part of it is restored.

@@ -9,7 +9,8 @@ import torch
 
 from blindvsr.frames import write_image
 from blindvsr.network import BlindVSR, NetConfig
-from blindvsr.upscale.command import add_arguments, run
+from blindvsr.upscale.command import run
+from blindvsr.upscale.options import add_arguments
 from blindvsr.weights import save_network
 from tests.clips import moving
 

@@ -15,7 +15,8 @@ import pytest
 
 from blindvsr import InputError
 from blindvsr.frames import write_image
-from blindvsr.upscale.command import add_arguments, run
+from blindvsr.upscale.command import run
+from blindvsr.upscale.options import add_arguments
 from blindvsr.video.reader import VideoReader
 from tests.clips import make_video, moving
 from tests.conftest import REPOSITORY
@@ -158,7 +159,7 @@ def test_without_bundled_model(tmp_path: Path, folder: Path, monkeypatch: pytest
 def test_help_needs_nothing_heavy() -> None:
     program = (
         "import argparse, sys\n"
-        "from blindvsr.upscale.command import add_arguments\n"
+        "from blindvsr.upscale.options import add_arguments\n"
         "add_arguments(argparse.ArgumentParser())\n"
         "print(sorted({'torch', 'av', 'cv2', 'numpy', 'scipy'} & set(sys.modules)))\n"
     )

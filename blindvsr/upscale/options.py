@@ -1,0 +1,63 @@
+"""The options of `blindvsr upscale`, in groups; nothing heavy is imported, so that its help is quick."""
+
+import argparse
+from fractions import Fraction
+from pathlib import Path
+
+DEFAULT_MODEL = "clean"
+EXAMPLES = """\
+examples:
+  blindvsr upscale my.mp4 restored.mp4
+  blindvsr upscale frames/ restored/ --save_kernel kernel.mat
+  blindvsr upscale frames/ restored.mkv --fps 24000/1001 --weights net.safetensors --overwrite"""
+
+
+def _tile(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
+def _rate(text: str) -> Fraction:
+    rate = Fraction(text)
+    if rate <= 0:
+        raise ValueError
+    return rate
+
+
+_tile.__name__, _rate.__name__ = "size or auto", "rate"  # argparse quotes them: invalid <name> value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `blindvsr upscale`; imports nothing heavy."""
+    parser.add_argument("input", type=Path, metavar="INPUT", help="video file or folder of images")
+    parser.add_argument("output", type=Path, metavar="OUTPUT",
+                        help="video file (.mp4 or .mkv; frame rate and sound are kept) or folder for PNG images")
+    _network_arguments(parser.add_argument_group("the network"))
+    _video_arguments(parser.add_argument_group("video files"))
+    outputs = parser.add_argument_group("outputs")
+    outputs.add_argument("--save_kernel", type=Path, metavar="FILE.mat",
+                         help="write the estimated blur kernel of every frame into this file, as the array kernel of "
+                              "(frames, 13, 13), and a picture of some of them beside it")
+    outputs.add_argument("--overwrite", action="store_true", help="replace what stands where the output goes")
+
+
+def _network_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--weights", metavar="NAME|FILE", type=Path,
+                       help="the network's weights: clean or footage (one bundled network serves both), or a file "
+                            f"in any known format (default: {DEFAULT_MODEL})")
+    group.add_argument("--tile", type=_tile, default="auto",
+                       help="side of the tiles that large frames are restored in, in input pixels, 32 at least; auto "
+                            "(default) takes the largest that fit into memory")
+    group.add_argument("--precision", choices=("auto", "32", "bf16", "16"), default="auto",
+                       help="precision of the network's numbers; auto (default) takes the fastest that the device has "
+                            "and that costs less than 0.05 dB")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
+                       help="where the network runs; auto (default) takes a CUDA device if there is one")
+
+
+def _video_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--codec", default="libx264", help="video encoder, by FFmpeg's name (default %(default)s)")
+    group.add_argument("--crf", type=float, default=17.0,
+                       help="constant rate factor of the video encoder: lower is better and larger (default "
+                            "%(default)g)")
+    group.add_argument("--fps", type=_rate, default=Fraction(25),
+                       help="frames per second of a folder of images, like 25 or 30000/1001 (default %(default)s)")
