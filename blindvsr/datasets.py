@@ -56,7 +56,7 @@ class Video:
         """The number of frames of a whole video; a video file says it in its packets."""
         if self.files:
             return len(self.files)
-        from blindvsr.video.reader import scan
+        from blindvsr.video.packets import scan
 
         return scan(self.source)[2]
 

@@ -13,7 +13,8 @@ def open_input(path: Path) -> Any:
     Raises:
         av.FFmpegError, OSError: if the file cannot be opened.
     """
-    return av.open(str(path), metadata_errors="surrogateescape")
+    # "12:30.mp4" would be the video 30.mp4 by the protocol 12 without the prefix
+    return av.open(f"file:{path}", metadata_errors="surrogateescape")
 
 
 def texts(metadata: Mapping[str, str]) -> dict[str, str]:
