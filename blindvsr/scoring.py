@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from blindvsr import InputError
 from blindvsr.datasets import Video, find_videos
 from blindvsr.frames import Frame, read_image
 from blindvsr.metrics import Scores, psnr, scored_frames, ssim
 from blindvsr.outputs import replacing
+from blindvsr.progress import progress
 
 Summary = dict[str, Any]
 
@@ -127,7 +127,7 @@ def score_folders(sr: str | Path, gt: str | Path, all_frames: bool = False) -> S
     scores: dict[str, Scores] = {video.name: Scores() for video in results}
     with ThreadPoolExecutor() as pool:
         values = pool.map(_score_files, (pair for _, pair in jobs))
-        for (name, _), value in zip(tqdm(jobs, "scoring", unit="frame"), values, strict=True):
+        for (name, _), value in zip(progress(jobs, desc="scoring", unit=" frame"), values, strict=True):
             scores[name].psnr.append(value[0])
             scores[name].ssim.append(value[1])
     return summarise(scores)

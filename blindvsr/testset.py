@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from blindvsr import InputError
 from blindvsr.datasets import LR_FOLDER, TRAIN_FOLDERS, Video, check_frames, check_names, find_videos, input_places
@@ -19,6 +18,7 @@ from blindvsr.degrade import SCALE, TEST_SIGMA, blurred, crop_to_scale, degrade_
 from blindvsr.disturbance import with_noise
 from blindvsr.frames import IMAGE_SUFFIXES, Frame, frame_names, image_size, read_image, write_image
 from blindvsr.outputs import OutputGuard, replacing
+from blindvsr.progress import progress
 
 ENCODED_FOLDER = "encoded"
 
@@ -81,7 +81,8 @@ def _degrade_video(video: Video, index: int, recipe: Recipe, out: Path, in_place
         nullcontext() if in_place else replacing(out / "HR" / video.name, folder=True) as high,
     ):
         total = len(video.files) or None
-        for number, frame in enumerate(tqdm(video.read(), video.name, total, unit="frame", leave=False)):
+        frames = progress(video.read(), desc=video.name, total=total, unit=" frame", leave=False)
+        for number, frame in enumerate(frames):
             path = video.files[number] if video.files else None
             if not path:
                 names.append(f"{number:08d}")
@@ -168,7 +169,7 @@ def make_test_set(hr: Path, out: Path, recipe: Recipe, names: Sequence[str] = ()
         _check_outputs(video.name, out, recipe.codec, in_place, guard)
     if in_place and any(side % SCALE for video in videos for side in image_size(video.files[0])):
         raise InputError(f"out={out}: the frames that lie there have to be cropped, and would change; choose another")
-    cropped = [video.name for video in tqdm(videos, "degrading", unit="video")
+    cropped = [video.name for video in progress(videos, desc="degrading", unit=" video")
                if _degrade_video(video, places[video.name], recipe, out, in_place)]
     if cropped:
         names = ", ".join(cropped)

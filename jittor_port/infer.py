@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from jittor_port import InputError, environment
+from jittor_port.progress import progress
 
 # whatever imports Jittor is imported after `environment.prepare`, inside the functions
 if TYPE_CHECKING:
@@ -169,8 +168,8 @@ def _restore_video(net: "BlindVSR", video: "Video", truth: "Video | None", folde
     jt.gc()  # what a video of another size has left
     warm_up(net, first, tile)
     clock, scorer, number = Clock(), Scorer(truth) if truth else None, 0
-    progress = tqdm(total=video.length or None, desc=video.name, unit="frame")
-    with whole_folder(folder / video.name) as target, progress:
+    bar = progress(total=video.length or None, desc=video.name, unit=" frame")
+    with whole_folder(folder / video.name) as target, bar:
         for name, frame in restore(net, video.frames(), clock, tile):
             with clock.step("post"):
                 write_image(target / f"{name}.png", frame)
@@ -179,7 +178,7 @@ def _restore_video(net: "BlindVSR", video: "Video", truth: "Video | None", folde
             number += 1
             taken = clock.frame_done()
             log.info("%s/%s: %s", video.name, name, ", ".join(f"{step} {s:.4f} s" for step, s in taken.items()))
-            progress.update()
+            bar.update()
         if scorer:
             summary.scores[video.name] = scorer.values()
     summary.timing[video.name] = {step: total / number for step, total in clock.total.items()} | {"frames": number}

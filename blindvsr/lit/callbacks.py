@@ -9,12 +9,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import BasePredictionWriter, Callback
 from pytorch_lightning.loggers import TensorBoardLogger
-from tqdm import tqdm
 
 from blindvsr.datasets import Video, input_places
 from blindvsr.frames import Frame, frame_names, write_image
 from blindvsr.lit.task import BlindVSRTask
 from blindvsr.outputs import OutputGuard, replacing
+from blindvsr.progress import progress
 
 
 class StepTime(Callback):
@@ -89,7 +89,7 @@ class FramesWriter(BasePredictionWriter):
     ) -> None:
         names = frame_names(batch.files)
         with replacing(self._root(trainer) / batch.name, folder=True) as folder:
-            frames = tqdm(prediction, batch.name, len(names) or None, unit="frame", leave=False,
-                          disable=not trainer.is_global_zero)  # bars of several devices would overwrite each other
+            frames = progress(prediction, desc=batch.name, total=len(names) or None, unit=" frame", leave=False,
+                              disable=not trainer.is_global_zero)  # bars of several devices would overwrite each other
             for index, frame in enumerate(frames):
                 write_image(folder / f"{names[index] if names else f'{index:08d}'}.png", frame)

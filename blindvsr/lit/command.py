@@ -1,5 +1,6 @@
 """`blindvsr fit | validate | test | predict`: LightningCLI, with the callbacks that every run needs."""
 
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,6 +69,8 @@ class Command(LightningCLI):
         """Curves for training alone, without Lightning's placeholder metric; a resumed run continues its own."""
         command = self.config.subcommand
         config = self.config[command]
+        if command == "predict" and not sys.stderr.isatty():
+            kwargs["enable_progress_bar"] = False  # the writer's lines say as much, without carriage returns
         if config.trainer.get("logger") is None:
             root, version = Path(config.trainer.default_root_dir or "."), None
             run = Path(config.get("ckpt_path") or "").parent.parent

@@ -16,6 +16,7 @@ from blindvsr import InputError
 from blindvsr.frames import Frame, write_image
 from blindvsr.network import BlindVSR
 from blindvsr.outputs import replacing
+from blindvsr.progress import progress
 from blindvsr.stream import restore, windows
 from blindvsr.upscale.kernel_track import KernelTrack
 from blindvsr.video.source import Source
@@ -24,6 +25,9 @@ from blindvsr.video.writer import CODEC, CRF, WRITTEN_SUFFIXES, write_video
 
 DEPTH = 2  # frames that wait on either side of the network: more would only take memory
 SAMPLED = 8  # without a file of kernels, one frame in so many is looked at: the estimate is 1 % of the plain network
+
+LINE = "{n_fmt}/{total_fmt} frames, {rate_noinv_fmt}, {remaining} left"
+BAR = "{percentage:3.0f}% |{bar}| " + LINE
 
 
 @dataclass(frozen=True)
@@ -98,11 +102,10 @@ def _run(
         times.append(item[0])
         return item[1]
 
-    layout = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} frames, {rate_noinv_fmt}, {remaining} left"
     count = 0
     with (
         closing(read_ahead(source.timed(), DEPTH)) as decoded,
-        tqdm(total=source.frames, unit=" frames", bar_format=layout) as bar,
+        progress(bar=BAR, line=LINE, total=source.frames) as bar,
     ):
         # the network holds a window of frames at a time: so does the copy beside it
         copies, inputs = tee(map(note_time, decoded))
