@@ -19,6 +19,7 @@ from blindvsr.outputs import replacing
 from blindvsr.progress import progress
 from blindvsr.stream import restore, windows
 from blindvsr.upscale.kernel_track import KernelTrack
+from blindvsr.video.extras import warn_of_all
 from blindvsr.video.source import Source
 from blindvsr.video.threads import read_ahead, write_behind
 from blindvsr.video.writer import CODEC, CRF, WRITTEN_SUFFIXES, write_video
@@ -80,9 +81,9 @@ def upscale(
         if kernel_file:  # opened first, so that a folder that cannot be written to says so before the work
             pictures = [files.enter_context(replacing(kernel_file.with_suffix(end))) for end in (".mat", ".png")]
         with (
+            _warnings_beside_the_bar(),
             _open_target(source, target, codec, crf) as write,
             write_behind(write, DEPTH) as hand_over,
-            _warnings_beside_the_bar(),
         ):
             count = _run(net, source, tile, precision, track, hand_over)
         seconds = time.perf_counter() - started
@@ -136,11 +137,13 @@ def _open_target(
         size = (4 * source.size[0], 4 * source.size[1])
         with write_video(
             target, size, source.timing, colour=source.colour, pixel_aspect=source.pixel_aspect, sound=source.sound,
-            end=source.end, codec=codec, crf=crf,
+            extras=source.extras, end=source.end, codec=codec, crf=crf,
         ) as writer:
             yield lambda item: writer.write(item[1], item[0])
     else:
         names = source.names()
+        if source.extras:
+            warn_of_all(source.extras)
         with replacing(target, folder=True) as folder:
 
             def write(item: tuple[int, Frame]) -> None:

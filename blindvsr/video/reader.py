@@ -1,6 +1,5 @@
 """Reading video files: upright RGB frames, exact times, and what was wrong with the file."""
 
-from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import count
@@ -44,6 +43,7 @@ class VideoReader:
         """
         self.path = Path(path)
         self.sound: Path | None = self.path
+        self.extras: Path | None = self.path
         self.timing: Timing
         self.timing, end, self.frames, self._cut = scan(self.path)
         # where the rate is constant, every frame lasts the same
@@ -60,7 +60,7 @@ class VideoReader:
             self.size = self._coded[::-1] if self.turns % 2 else self._coded
             aspect = stream.sample_aspect_ratio or Fraction(1)
             self.pixel_aspect = 1 / aspect if self.turns % 2 else aspect
-            self.notes = _conversions(first.format, self.path) + _left_out(container, self.path)
+            self.notes = _conversions(first.format, self.path)
 
     def __iter__(self) -> Iterator[Frame]:
         """RGB uint8 (H, W, 3), upright. See `timed` for the times."""
@@ -124,13 +124,6 @@ def _conversions(layout: Any, path: Path) -> list[str]:
     if depth > 8 and not layout.has_palette:
         notes.append(f"{path}: {depth} bits per sample become 8")
     return notes
-
-
-def _left_out(container: Any, path: Path) -> list[str]:
-    found = Counter(stream.type for stream in container.streams if stream.type not in ("video", "audio"))
-    found["chapters"] = len(container.chapters()) if hasattr(container, "chapters") else 0  # from PyAV 15 on
-    kinds = [f"{kind} ({number})" for kind, number in sorted(found.items()) if number]
-    return [f"{path}: left out: {', '.join(kinds)}"] if kinds else []
 
 
 def read_video(path: str | Path) -> Iterator[Frame]:

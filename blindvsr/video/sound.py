@@ -8,7 +8,7 @@ from typing import Any
 import av
 
 from blindvsr import InputError
-from blindvsr.video.metadata import open_input
+from blindvsr.video.metadata import describe, open_input
 
 
 class Sound:
@@ -34,8 +34,7 @@ class Sound:
                 raise InputError(
                     f"{target.suffix} cannot hold the sound of {source} ({stream.codec_context.name}): choose {remedy}"
                 ) from error
-            if "language" in stream.metadata:
-                copy.metadata["language"] = stream.metadata["language"]
+            describe(stream, copy)
             self._streams[stream.index] = copy
         self._output = output
         self._packets = self._read(list(self._input.streams.audio))

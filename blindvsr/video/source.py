@@ -27,6 +27,7 @@ class Source(Protocol):
         colour: what the samples mean.
         pixel_aspect: width of a pixel by its height, upright.
         sound: the file whose sound belongs to the frames, or None.
+        extras: the file whose subtitles, chapters, texts and so on belong to them, or None.
         notes: conversions to tell the user about, once.
         damage: what was wrong as far as it has been read, or None.
     """
@@ -39,6 +40,7 @@ class Source(Protocol):
     colour: Colour
     pixel_aspect: Fraction
     sound: Path | None
+    extras: Path | None
     notes: list[str]
     damage: str | None
 
@@ -56,6 +58,7 @@ class ImageReader:
     damage: str | None = None  # an unreadable image is an error: the others are of no use without it
     end: int | None = None
     sound: Path | None = None
+    extras: Path | None = None
 
     def __init__(self, path: Path, rate: Fraction) -> None:
         """Looks at the headers of all images.

@@ -13,6 +13,7 @@ from blindvsr import InputError
 from blindvsr.frames import Frame
 from blindvsr.outputs import replacing
 from blindvsr.video.colour import Colour, convert_format
+from blindvsr.video.extras import Extras
 from blindvsr.video.sound import Sound
 from blindvsr.video.timing import Timing
 
@@ -35,6 +36,7 @@ def write_video(
     colour: Colour = Colour(),
     pixel_aspect: Fraction = Fraction(1),
     sound: Path | None = None,
+    extras: Path | None = None,
     end: int | None = None,
     codec: str = CODEC,
     crf: float = CRF,
@@ -48,6 +50,7 @@ def write_video(
         colour: matrix, range and tags to encode with.
         pixel_aspect: width of a pixel by its height.
         sound: a file whose sound streams are copied, packet by packet.
+        extras: a file whose subtitles, chapters, texts and so on are copied, see `Extras`.
         end: when the last frame ends, in ticks of the timing; one frame after it starts if None.
         codec: FFmpeg's name of the encoder.
         crf: constant rate factor, lower is better; ignored by encoders that know none.
@@ -62,6 +65,8 @@ def write_video(
         try:
             if sound:
                 writer.sound = Sound(sound, writer.container, target)
+            if extras:
+                writer.extras = Extras(extras, writer.container, writer.stream, target)
             writer.container.start_encoding()  # a size or option that the encoder refuses shows here
             yield writer
             writer.finish(end)
@@ -108,6 +113,7 @@ class VideoWriter:
         self.timing = timing
         self.colour = colour
         self.sound: Sound | None = None
+        self.extras: Extras | None = None
         self._size = size
         self._last: int | None = None
         self._convert = convert_format("yuv444p", PIXELS, size, colour)
@@ -147,12 +153,16 @@ class VideoWriter:
         self._mux(self.stream.encode(None), duration)
         if self.sound:
             self.sound.copy(None)
+        if self.extras:
+            self.extras.copy(None)
         self.container.close()
 
     def abandon(self) -> None:
         """Lets go of the file, whatever state it is in."""
         if self.sound:
             self.sound.close()
+        if self.extras:
+            self.extras.close()
         try:
             self.container.close()
         except (av.FFmpegError, OSError, ValueError):
@@ -163,4 +173,6 @@ class VideoWriter:
             packet.duration = last_duration if packet.pts == self._last else self.timing.frame_ticks
             if self.sound:
                 self.sound.copy(packet.dts * self.timing.time_base)
+            if self.extras:
+                self.extras.copy(packet.dts * self.timing.time_base)
             self.container.mux(packet)

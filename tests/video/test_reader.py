@@ -178,19 +178,3 @@ def test_no_frames(tmp_path: Path) -> None:
         file.start_encoding()
     with pytest.raises(InputError, match="holds no frames"):
         VideoReader(tmp_path / "v.avi")
-
-
-def test_says_what_is_left_out(tmp_path: Path) -> None:
-    """Subtitles and chapters, in one line; sound is none of it."""
-    (tmp_path / "s.srt").write_text("1\n00:00:00,000 --> 00:00:00,100\nHello\n")
-    film = make_video(tmp_path / "film.mkv", moving(5), sound="aac")
-    assert VideoReader(film).notes == []
-    with av.open(str(film)) as video, av.open(str(tmp_path / "s.srt")) as text, \
-            av.open(str(tmp_path / "all.mkv"), "w") as out:
-        out.set_chapters([{"id": 1, "start": 0, "end": 100, "time_base": Fraction(1, 1000), "metadata": {}}])
-        packets = [packet for source in (video, text) for packet in source.demux() if packet.size]
-        copies = {stream: out.add_stream_from_template(stream) for source in (video, text) for stream in source.streams}
-        for packet in packets:
-            packet.stream = copies[packet.stream]
-            out.mux(packet)
-    assert VideoReader(tmp_path / "all.mkv").notes == [f"{tmp_path / 'all.mkv'}: left out: chapters (1), subtitle (1)"]
