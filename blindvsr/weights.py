@@ -1,9 +1,8 @@
 """Reading every known checkpoint layout, and writing ours. Nothing here runs code from a file."""
 
 import json
-import pickle
+import math
 import re
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -19,12 +18,16 @@ from blindvsr import InputError
 from blindvsr.flow import PYRAMID, scaled_channels
 from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.outputs import replacing
+from blindvsr.pickled import Array, check_numbers, read_arrays
+from blindvsr.torchfile import Stored, read_torch
 
 # name -> file of the models that come along: wherever weights are asked for, the name will do. One network serves both
 # clean and encoded or noisy input; names of their own, so that commands stay what they are when there are two.
 _MODEL = Path(__file__).parent / "models" / "bundled.safetensors"
 BUNDLED = {name: _MODEL for name in ("clean", "footage") if _MODEL.is_file()}
 FORMAT = "blindvsr/1"
+# what trainers keep weights under: Lightning; BasicSR, whose average comes first; others
+WRAPPERS = ("state_dict", "params_ema", "params", "model_state_dict", "model")
 LIGHTNING_PREFIX = "net."  # the LightningModule holds the network under this name
 StateDict = dict[str, Tensor]
 Rename = tuple[str, str | Callable[[re.Match[str]], str]]
@@ -68,6 +71,7 @@ def _renamed(key: str, table: list[Rename]) -> str:
 
 def _our_key(key: str) -> str:
     """Our name for a key of the official network, of PWC-Net alone (old or new layout), or of ours."""
+    key = key.replace("_orig_mod.", "")  # torch.compile
     key = key.removeprefix("module.").removeprefix(LIGHTNING_PREFIX)  # DataParallel; Lightning
     if re.match(r"net[A-Z]", key):  # pytorch-pwc renamed its modules in 2020
         key = re.sub(r"\bnet([A-Z])", r"module\1", key)
@@ -78,49 +82,40 @@ def _our_key(key: str) -> str:
     return _renamed(key, RENAMES)
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Admits numpy arrays in plain containers; every other name in the pickle is refused before it is looked up."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in ("_reconstruct", "scalar"):
-            return super().find_class(module, name)  # numpy's own, under its old or new path
-        if (module, name) == ("_codecs", "encode"):  # how protocol 2 writes bytes
-            return _latin1
-        if (module, name) == ("jittor_core", "Var"):  # jittor pickles a variable as Var(array)
-            return np.asarray
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not an array")
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    """The one codec that a pickle of arrays asks for; others are not for a file to choose."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for the codec {encoding!r}")
-    return text.encode("latin1")
-
-
 def _read_safetensors(path: Path) -> tuple[Any, Any]:
     with safe_open(str(path), framework="pt") as file:
         header = file.metadata() or {}
         if header.get("format") != FORMAT:
-            raise InputError(f"{path} is not a blindvsr weights file: its header says format={header.get('format')!r}")
-        return {key: file.get_tensor(key) for key in file.keys()}, json.loads(header["config"])  # noqa: SIM118
+            raise InputError(f"not a blindvsr weights file, its header says format={header.get('format')!r:.60}")
+        tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+        return tensors, json.loads(header["config"])
 
 
-def _read_torch(path: Path) -> tuple[Any, Any]:
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):  # Lightning
-        return content["state_dict"], (content.get("hyper_parameters") or {}).get("network")
-    return content, None
+def _unwrapped(content: Any) -> dict[Any, Any]:
+    """The dictionary of the weights, out of those that trainers put around it."""
+    while isinstance(content, dict):
+        inner = next((content[name] for name in WRAPPERS if isinstance(content.get(name), dict)), None)
+        if inner is None:
+            return content
+        content = inner
+    raise ValueError(f"it holds a {type(content).__name__}, not tensors by name")
 
 
-def _read_pickle(path: Path) -> tuple[Any, Any]:
-    with path.open("rb") as file:
-        arrays = _ArraysOnly(file, encoding="latin1").load()
-    return {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}, None
+def _read_torch(path: Path) -> tuple[StateDict, Any]:
+    content = read_torch(path)
+    stored = {key: value for key, value in _unwrapped(content.value).items() if isinstance(value, Stored)}
+    check_numbers((math.prod(value.size) for value in stored.values()), path.stat().st_size)
+    parameters = content.value.get("hyper_parameters")  # Lightning's
+    config = parameters.get("network") if isinstance(parameters, dict) else None
+    return {key: content.tensor(value).float().contiguous() for key, value in stored.items()}, config
+
+
+def _read_pickle(path: Path) -> tuple[StateDict, Any]:
+    arrays = _unwrapped(read_arrays(path))
+    values = {key: value.values for key, value in arrays.items()
+              if isinstance(value, Array) and value.values is not None}
+    check_numbers((array.size for array in values.values()), path.stat().st_size)
+    return {key: torch.from_numpy(np.array(array, np.float32)) for key, array in values.items()}, None
 
 
 def _read(path: str | Path) -> tuple[StateDict, NetConfig | None]:
@@ -131,11 +126,11 @@ def _read(path: str | Path) -> tuple[StateDict, NetConfig | None]:
     reader = {".safetensors": _read_safetensors, ".pkl": _read_pickle}.get(path.suffix, _read_torch)
     try:
         content, config = reader(path)
-        state = {_our_key(key): tensor.float() for key, tensor in content.items() if isinstance(tensor, Tensor)}
+        state = {_our_key(key): tensor for key, tensor in content.items() if isinstance(key, str)}
         if state:
             return state, NetConfig(**config) if config else None
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except Exception as error:  # whatever a foreign, truncated or hostile file makes the readers say
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path} cannot be read as weights: {reason}") from error

@@ -2,9 +2,7 @@
 
 import json
 import math
-import pickle
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from jittor_port import InputError
+from jittor_port.pickled import Array, check_numbers, read_arrays
 
 Arrays = Mapping[str, NDArray[np.float32]]
 Rename = tuple[str, str | Callable[[re.Match[str]], str]]
@@ -140,41 +139,19 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None
     with safe_open(str(path), framework="numpy") as file:
         header = file.metadata() or {}
         if header.get("format") != FORMAT:
-            raise InputError(f"not a file of blindvsr, its header says format={header.get('format')!r}; "
+            raise InputError(f"not a file of blindvsr, its header says format={header.get('format')!r:.60}; "
                              "write one with: blindvsr export")
         return {name: file.get_tensor(name) for name in file.keys()}, json.loads(header["config"])  # noqa: SIM118
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Admits numpy arrays in plain containers; every other name in the pickle is refused before it is looked up."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in ("_reconstruct", "scalar"):
-            return getattr(np.core.multiarray, name)  # their home in numpy 1
-        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes into old protocols
-            return _latin1
-        if (module, name) == ("jittor_core", "Var"):  # Jittor pickles a variable as Var(array)
-            return np.asarray
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not an array")
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    """The one use of _codecs.encode that a pickle of arrays makes; other codecs are not for files to choose."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for the codec {encoding!r}")
-    return text.encode("latin1")
-
-
 def _read_pickle(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    with path.open("rb") as file:
-        content = _ArraysOnly(file, encoding="latin1").load()
+    content = read_arrays(path)
     if not isinstance(content, dict):
         raise InputError(f"a pickle of {type(content).__name__}, not of arrays by name")
-    return content, None
+    arrays = {name: value.values for name, value in content.items()
+              if isinstance(name, str) and isinstance(value, Array) and value.values is not None}
+    check_numbers((array.size for array in arrays.values()), path.stat().st_size)
+    return arrays, None
 
 
 def _infer_config(arrays: Arrays) -> NetConfig:
@@ -240,7 +217,7 @@ RENAMES: list[Rename] = [
 
 
 def _our_name(name: str) -> str:
-    name = name.removeprefix("module.")  # DataParallel
+    name = name.replace("_orig_mod.", "").removeprefix("module.")  # torch.compile, DataParallel
     prefix, table = ("flow_net.", FLOW_RENAMES) if name.startswith(OFFICIAL_FLOW) else ("", RENAMES)
     name = name.removeprefix(OFFICIAL_FLOW)
     for pattern, new in table:
