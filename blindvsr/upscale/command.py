@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.weights is None and DEFAULT_MODEL not in BUNDLED:
         raise InputError("no model is bundled with this installation: give the network's weights with --weights FILE")
-    source = open_source(args.input, args.fps)
+    source = open_source(args.input, args.fps, args.deinterlace == "auto")
     if min(source.size) < SMALLEST:
         raise InputError(f"{args.input} is {source.size[1]}x{source.size[0]}: the least is {SMALLEST}x{SMALLEST}")
     for note in source.notes:

@@ -59,5 +59,7 @@ def _video_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--crf", type=float, default=17.0,
                        help="constant rate factor of the video encoder: lower is better and larger (default "
                             "%(default)g)")
+    group.add_argument("--deinterlace", choices=("auto", "off"), default="auto",
+                       help="make whole frames of interlaced video (default auto: where its frames are flagged so)")
     group.add_argument("--fps", type=_rate, default=Fraction(25),
                        help="frames per second of a folder of images, like 25 or 30000/1001 (default %(default)s)")

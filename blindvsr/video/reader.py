@@ -1,5 +1,6 @@
 """Reading video files: upright RGB frames, exact times, and what was wrong with the file."""
 
+import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import count
@@ -13,6 +14,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from blindvsr import InputError
 from blindvsr.frames import Frame
 from blindvsr.video.colour import Colour, ToRGB, is_grey
+from blindvsr.video.deinterlace import deinterlaced
 from blindvsr.video.packets import open_video, scan
 from blindvsr.video.timing import Timing
 
@@ -35,13 +37,18 @@ class VideoReader:
     It is a `blindvsr.video.source.Source`, whose `frames` are counted from the packets.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, deinterlace: bool = True) -> None:
         """Opens the file, goes through its packets and decodes one frame.
+
+        Args:
+            path: the file.
+            deinterlace: make whole frames of interlaced ones.
 
         Raises:
             InputError: if it is no video, has no video stream, or no frame can be decoded.
         """
         self.path = Path(path)
+        self._deinterlace = deinterlace
         self.sound: Path | None = self.path
         self.extras: Path | None = self.path
         self.timing: Timing
@@ -69,17 +76,16 @@ class VideoReader:
     def timed(self) -> Iterator[tuple[int, Frame]]:
         """(time in ticks of `timing.time_base`, RGB uint8 (H, W, 3)); the times rise strictly.
 
-        Ends early, with the reason in `damage`, where the file is cut or a frame has another size than the first.
+        Interlaced video is deinterlaced, frames of another size than the first are scaled to its size: both are said
+        in a warning. It ends early, with the reason in `damage`, where the file is cut.
         """
         self.damage = self._cut
         container, stream = open_video(self.path)
         to_rgb: ToRGB | None = None
         last: int | None = None
         with container:
-            for frame in self._decode(container, stream):
-                if (frame.height, frame.width) != self._coded:
-                    self.damage = f"frames change to {frame.width}x{frame.height}"
-                    return
+            frames = self._one_size(self._decode(container, stream))
+            for frame in deinterlaced(frames, self.path, self._deinterlace):
                 last = self.timing.ticks(frame.pts, last)
                 if to_rgb is None or to_rgb.source != (frame.format.name, self._coded):
                     to_rgb = ToRGB(frame.format.name, self._coded, self.colour)
@@ -107,6 +113,16 @@ class VideoReader:
                 self.damage = f"damaged frames ({error.strerror})"
             if packet is None:
                 return
+
+    def _one_size(self, frames: Iterator[Any]) -> Iterator[Any]:
+        height, width = last = self._coded
+        for frame in frames:
+            size = (frame.height, frame.width)
+            if size not in (last, self._coded):
+                warnings.warn(f"{self.path}: frames change to {size[1]}x{size[0]}, and are scaled to the first size, "
+                              f"{width}x{height}", stacklevel=2)
+            last = size
+            yield frame if size == self._coded else frame.reformat(width, height, interpolation="BICUBIC")
 
     def _upright(self, frame: Frame) -> Frame:
         if self.mirrored:

@@ -103,12 +103,13 @@ class ImageReader:
         return [f"{self.path}: {what} (in {number} of {self.frames} images)" for what, number in found.items()]
 
 
-def open_source(path: Path, rate: Fraction) -> Source:
+def open_source(path: Path, rate: Fraction, deinterlace: bool = True) -> Source:
     """Opens whatever is at `path`.
 
     Args:
         path: a video file, a folder of images, or an image.
         rate: frames per second of images; videos have their own.
+        deinterlace: make whole frames of interlaced video.
 
     Raises:
         InputError: as `VideoReader` and `ImageReader`, and if there is nothing.
@@ -117,4 +118,4 @@ def open_source(path: Path, rate: Fraction) -> Source:
         raise InputError(f"{path}: no such file or folder")
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageReader(path, rate)
-    return VideoReader(path)
+    return VideoReader(path, deinterlace)
