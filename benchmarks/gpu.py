@@ -1,11 +1,13 @@
 """Everything that wants a GPU in one go, within a budget of seconds.
 
     python benchmarks/gpu.py --budget 150 --out build/gpu
+    python benchmarks/gpu.py --budget 600 --out build/gpu --data DIR     # and trains the bundled model in what is left
     python benchmarks/gpu.py --device cpu --budget 60 --out build/gpu    # rehearses all of it at small sizes
 
 Writes gpu.json and gpu.md, a table, into the folder, anew after every measurement. Each part is a process of its own
 that is stopped when its share of what is left of the budget is over: what fails, hangs or breaks the device's context
-takes nothing else along. Ratios are to the first measurement of the same kind. Needs neither PyAV nor jsonargparse.
+takes nothing else along. Ratios are to the first measurement of the same kind. Needs neither PyAV nor jsonargparse, but
+PyAV to train: the clips are encoded.
 """
 
 import argparse
@@ -24,12 +26,30 @@ from pathlib import Path
 
 START = time.monotonic()  # what follows takes seconds to import, and they count
 
+import blindvsr  # noqa: E402, F401  before torch: its threads then wait by sleeping
 import gpu_checks  # noqa: E402
 import gpu_speed  # noqa: E402
+import gpu_train  # noqa: E402
 import torch  # noqa: E402
-from gpu_setting import Case, Row, Setting  # noqa: E402
+from gpu_setting import BUNDLED, Case, Row, Setting  # noqa: E402
 
 from blindvsr.ops.cost_volume import VARIABLE  # noqa: E402
+
+
+def training_run(setting: Setting) -> Iterator[Case]:
+    """Trains the bundled model on, for what is left of the time, into the folder `trained`."""
+    def train() -> Row:
+        if setting.data is None:
+            return {"skipped": "give --data with a folder of footage"}
+        options = [f"--data={setting.data}", f"--init={BUNDLED}", f"--out={setting.out / 'trained'}"]
+        if setting.rehearsal:
+            options += ["--device=cpu", "--steps=2", "--batch=2", "--patch=32", "--workers=1", "--ring=8"]
+        seconds = max(1.0, 0.85 * setting.left() - 10)  # clips have to be made first
+        gpu_train.main([*options, f"--seconds={seconds}"])
+        return json.loads((setting.out / "trained" / "curve.json").read_text())[-1]
+
+    yield "the bundled recipe", train
+
 
 Part = Callable[[Setting], Iterator[Case]]
 # By name, with its share of the time. What a part leaves over goes to those after it, so that a training run at the
@@ -41,6 +61,7 @@ PARTS: dict[str, tuple[float, Part]] = {
     "training step": (30, gpu_speed.training),
     "windows": (15, gpu_speed.windows),
     "compiled": (30, gpu_speed.compiled),
+    "training run": (60, training_run),
 }
 
 
@@ -162,7 +183,7 @@ def run(args: argparse.Namespace) -> Row:
         left -= share
         found: list[Row] = []
         report["parts"][name] = {"limit": limit, "rows": found}
-        for row in rows(part, Setting(args.device, begun + limit, args.out)):
+        for row in rows(part, Setting(args.device, begun + limit, args.out, args.data)):
             found.append(row)
             report["device"] = row.get("device", report["device"])
             with_ratios(found)
@@ -180,6 +201,8 @@ def main() -> None:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--budget", type=float, default=150, help="seconds for everything (default: %(default)s)")
     parser.add_argument("--skip", nargs="+", choices=PARTS, default=(), metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--data", type=Path, metavar="DIR",
+                        help="footage for the training run at the end: HR/<clip>/<frame>.jpg, stills/<photograph>.jpg")
     parser.add_argument("--out", type=Path, default=Path("build/gpu"), help="folder (default: %(default)s)")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)

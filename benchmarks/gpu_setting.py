@@ -41,11 +41,13 @@ class Setting:
         device: "cuda" or "cpu"; on the latter sizes are small: it rehearses.
         deadline: when the part is stopped, of `time.monotonic`.
         out: folder for what the part leaves behind.
+        data: folder of footage to train on, if there is one.
     """
 
     device: str
     deadline: float
     out: Path
+    data: Path | None = None
 
     @property
     def rehearsal(self) -> bool:

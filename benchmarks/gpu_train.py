@@ -2,19 +2,20 @@
 configs/bundled/, with everything that a step needs on the device:
     python benchmarks/gpu_train.py --data DIR --init FILE --out DIR --seconds 400
 
-DIR holds HR/<clip>/<frame>.jpg and stills/<photograph>.jpg. gpu_ring.py keeps degraded clips in the device's memory;
-each step crops its batch out of them, and is replayed as one CUDA graph.
+DIR holds HR/<clip>/<frame>.jpg and stills/<photograph>.jpg. gpu_ring.py keeps degraded clips on the device; a step
+crops its batch out of them, replayed as one CUDA graph.
 """
 
 import argparse
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import blindvsr  # noqa: F401  before torch: its threads then sleep while they wait
 import torch
 from gpu_ring import SIDE, Entries, Ring, read_footage
 from torch import Tensor
@@ -41,8 +42,8 @@ def grown(net: BlindVSR, config: NetConfig) -> BlindVSR:
         config: of the larger network.
     """
     for name in ("num_features", "extract_blocks", "recon_blocks"):
-        if getattr(net.config, name) > getattr(config, name):
-            raise SystemExit(f"--init has {name} {getattr(net.config, name)}: give --{name} that or more")
+        if (least := getattr(net.config, name)) > getattr(config, name):
+            raise SystemExit(f"--init has {name} {least}: give --{name} that or more")
     large = BlindVSR(config)
     state = large.state_dict()
     for name, value in state.items():  # new blocks change nothing
@@ -151,8 +152,7 @@ class Training:
     def _captured(self, stage: Stage) -> Callable[[], Any]:
         if self.device.type != "cuda":
             return lambda: self.step(stage.batch, stage.patch)
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
+        (stream := torch.cuda.Stream()).wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):
                 self.step(stage.batch, stage.patch)
@@ -185,7 +185,7 @@ class Training:
         (folder / "curve.json").write_text(json.dumps(self.points, indent=1))
 
 
-def arguments() -> argparse.Namespace:
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with HR/ and stills/")
     parser.add_argument("--init", type=Path, required=True, help="weights to start from; grown to the network's size")
@@ -209,7 +209,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--ring", type=int, default=16384, help="clips held on the device (default: %(default)s)")
     parser.add_argument("--device", default="cuda", help="to train on (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 def filled_ring(options: argparse.Namespace, device: torch.device) -> Ring:
@@ -237,8 +237,8 @@ def first_network(options: argparse.Namespace) -> BlindVSR:
     return net
 
 
-def main() -> None:
-    options = arguments()
+def main(given: Sequence[str] | None = None) -> None:
+    options = arguments(given)
     device = torch.device(options.device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.manual_seed(options.seed)

@@ -10,6 +10,7 @@ five frames. The distance is the sum of absolute differences of two kernels, bet
 import argparse
 from pathlib import Path
 
+import blindvsr  # noqa: F401  before torch: its threads then sleep while they wait
 import numpy as np
 import torch
 from numpy.typing import NDArray

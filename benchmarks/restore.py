@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import blindvsr  # noqa: F401  before torch: its threads then sleep while they wait
 import numpy as np
 import torch
 from torch import Tensor

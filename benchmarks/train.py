@@ -2,6 +2,7 @@
 
     python benchmarks/train.py                              # full network: patch 160, batch 1; and configs/small.yaml
     python benchmarks/train.py --patch 80 --batch 4 --steps 5 --compile
+    python benchmarks/train.py --bundled                    # the bundled model's step: supervised, 4 patches of 64
 
 Plain is what the official code does: every frame is blurred on its own on the CPU, the restoration of the whole patch
 that the cycle term needs goes through the network's own tail, and tensors keep torch's default layout. All variants see
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import blindvsr  # noqa: F401  before torch: its threads then sleep while they wait
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -26,9 +28,12 @@ from torch import Tensor
 
 from blindvsr.degrade import SCALE, blur_down, gaussian_kernel
 from blindvsr.lit.data import BlindVSRData
-from blindvsr.losses import Rollout, self_supervised, supervised, terms
+from blindvsr.losses import (
+    CHARBONNIER, RING, STRUCTURE_WEIGHT, Rollout, kernel_distance, self_supervised, similarity, supervised, terms,
+)
 from blindvsr.network import BlindVSR
 from blindvsr.video.reader import read_video
+from blindvsr.weights import load_network
 
 DEMO = Path(__file__).parents[1] / "demo" / "bigbuckbunny.mp4"
 SIGMA = 1.2
@@ -75,22 +80,36 @@ def plain_loss(net: BlindVSR, clip: Tensor) -> Tensor:
     return torch.stack(list(terms(passed).values())).sum()
 
 
+def plain_supervised(net: BlindVSR, clip: Tensor, truth: Tensor, kernel: Tensor) -> Tensor:
+    """The supervised objective through the network's own tail."""
+    restored = net(clip)
+    inside = (..., slice(RING, -RING), slice(RING, -RING))
+    distance = ((restored[inside] - truth[inside]).square() + CHARBONNIER**2).sqrt().mean()
+    structure = STRUCTURE_WEIGHT * (1 - similarity(restored[inside], truth[inside]))
+    return distance + structure + kernel_distance(net.estimate_kernel(clip), kernel)
+
+
+def loss_of(name: str, net: BlindVSR, clip: Tensor, truth: Tensor, kernel: Tensor) -> Tensor:
+    if "supervised" in name:
+        if "plain" in name:
+            return plain_supervised(net, clip, truth, kernel)
+        return torch.stack(list(supervised(net, clip, truth, kernel)[0].values())).sum()
+    if "plain" in name:
+        return plain_loss(net, clip)
+    return torch.stack(list(self_supervised(net, clip).values())).sum()
+
+
 def variant(name: str, args: argparse.Namespace) -> Step:
     """A training step that returns its loss: degradation, both passes, gradients, Adam."""
     torch.manual_seed(0)
-    net = BlindVSR().to(args.device)
+    net = (load_network("footage").train() if args.bundled else BlindVSR()).to(args.device)
     frames, kernels = batch(args)
-    plain = name == "plain"
+    truth = (frames[:, 2].permute(0, 3, 1, 2).float() / 255).to(args.device)
+    plain = "plain" in name
     if not plain:
         net = net.to(memory_format=torch.channels_last)
-    objective = plain_loss if plain else lambda net, clip: torch.stack(list(self_supervised(net, clip).values())).sum()
-    if "supervised" in name:
-        net.recompute_trunk = "recomputed" in name
-        truth = (frames[:, 2].permute(0, 3, 1, 2).float() / 255).to(args.device)
-        objective = lambda net, clip: torch.stack(  # noqa: E731
-            list(supervised(net, clip, truth, kernels.to(args.device))[0].values())).sum()
-    elif "compile" in name:
-        objective = torch.compile(objective)
+    net.recompute_trunk = "recomputed" in name
+    objective = torch.compile(loss_of) if "compile" in name else loss_of
     optimizer = torch.optim.Adam(net.parameters(), lr=0.0)
 
     def step() -> Tensor:
@@ -99,7 +118,7 @@ def variant(name: str, args: argparse.Namespace) -> Step:
         else:
             clip = degrade_batched(frames.to(args.device), kernels.to(args.device))
         with torch.autocast(args.device, torch.bfloat16, enabled="bf16" in name):
-            loss = objective(net, clip)
+            loss = objective(name, net, clip, truth, kernels.to(args.device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -149,11 +168,11 @@ def peaks(names: list[str]) -> dict[str, float]:
     return found
 
 
-def batches_per_second(workers: int, batches: int) -> float:
-    """What the loader of configs/small.yaml delivers: patch 80, batch 4, frames decoded into a cache."""
+def batches_per_second(args: argparse.Namespace, batches: int) -> float:
+    """What the loader delivers of the demo's clip, decoded into a cache."""
     with tempfile.TemporaryDirectory() as cache:
-        data = BlindVSRData(str(DEMO), patch=80, batch_size=4, frames_per_video=20, batches_per_epoch=batches + 4,
-                            num_workers=workers, cache=cache)
+        data = BlindVSRData(str(DEMO), patch=args.patch, batch_size=args.batch, frames_per_video=20,
+                            batches_per_epoch=batches + 4, num_workers=args.workers, cache=cache)
         loader = iter(data.train_dataloader())
         for _ in range(4):  # the workers start
             next(loader)
@@ -172,38 +191,56 @@ def report(args: argparse.Namespace) -> None:
           f"{times['plain'] / times['batched']:.1f} times plain, largest difference {difference:.1e}")
 
     names = ["plain", "float32", "bf16", *(["float32 compile", "bf16 compile"] if args.compile else [])]
-    steps = {name: variant(name, args) for name in names}
-    losses = {name: float(step()) for name, step in steps.items()}
-    times = fastest(steps, args.steps, args.device)
-    memory = peaks([*names, "supervised", "supervised recomputed"])
-    print(f"\ntraining step, patch {args.patch}, batch {args.batch}, on {args.device}")
-    print("float32 and bf16 (bf16-mixed): batched degradation, collapsed tail, channels last")
-    print(f"{'':24}{'samples/s':>10}{'ratio':>8}{'peak MiB':>10}{'ratio':>8}{'loss':>10}")
-    for name in names:
-        print(f"{name:24}{args.batch / times[name]:10.3f}{times['plain'] / times[name]:8.2f}{memory[name]:10.0f}"
-              f"{memory[name] / memory['plain']:8.2f}{losses[name]:10.6f}")
+    steps(names, args)
+    memory = peaks(["supervised", "supervised recomputed"])
     print(f"supervised objective: peak {memory['supervised']:.0f} MiB; with the trunk recomputed "
           f"{memory['supervised recomputed']:.0f} MiB")
 
     args.patch, args.batch = 80, 4
     small = fastest({"small": variant("float32", args)}, max(1, args.steps // 2), args.device)["small"]
-    rate = batches_per_second(args.workers, 60)
-    print(f"\nconfigs/small.yaml: the loader gives {rate:.1f} batches/s with {args.workers} workers, "
-          f"{rate * small:.1f} times what the step takes")
+    loader("configs/small.yaml", small, args)
+
+
+def steps(names: list[str], args: argparse.Namespace) -> dict[str, float]:
+    """Prints a table of training steps, with ratios to the first, and returns their seconds."""
+    variants = {name: variant(name, args) for name in names}
+    losses = {name: float(step()) for name, step in variants.items()}
+    times = fastest(variants, args.steps, args.device)
+    memory = peaks(names)
+    print(f"\ntraining step, patch {args.patch}, batch {args.batch}, on {args.device}")
+    print("all but the plain one: batched degradation, collapsed tail, channels last; bf16 is bf16-mixed")
+    print(f"{'':24}{'steps/s':>10}{'ratio':>8}{'peak MiB':>10}{'ratio':>8}{'loss':>10}")
+    for name in names:
+        print(f"{name:24}{1 / times[name]:10.3f}{times[names[0]] / times[name]:8.2f}{memory[name]:10.0f}"
+              f"{memory[name] / memory[names[0]]:8.2f}{losses[name]:10.6f}")
+    return times
+
+
+def loader(what: str, step: float, args: argparse.Namespace) -> None:
+    """Prints whether the loader keeps up with steps of so many seconds."""
+    rate = batches_per_second(args, 60)
+    print(f"\n{what}: the loader gives {rate:.1f} batches/s with {args.workers} workers, "
+          f"{rate * step:.1f} times what the step takes")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--patch", type=int, default=160, help="LR pixels (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=1, help="(default: %(default)s)")
+    parser.add_argument("--bundled", action="store_true",
+                        help="the bundled model under its supervised objective, and its loader")
+    parser.add_argument("--patch", type=int, help="LR pixels (default: 160, with --bundled 64)")
+    parser.add_argument("--batch", type=int, help="patches of a step (default: 1, with --bundled 4)")
     parser.add_argument("--steps", type=int, default=3, help="timed rounds (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="of the loader (default: %(default)s)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="measure torch.compile too; it takes minutes")
     parser.add_argument("--peak_of", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    args.patch, args.batch = args.patch or (64 if args.bundled else 160), args.batch or (4 if args.bundled else 1)
     if args.peak_of:
         print(peak(args.peak_of, args))
+    elif args.bundled:
+        times = steps(["plain supervised", "supervised", "supervised bf16"], args)
+        loader("the bundled model", min(times.values()), args)
     else:
         report(args)
 

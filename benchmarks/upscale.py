@@ -14,6 +14,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+import blindvsr  # noqa: F401  before torch: its threads then sleep while they wait
 import torch
 
 from blindvsr.frames import Frame

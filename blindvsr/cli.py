@@ -223,9 +223,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0. A user's mistake ends in SystemExit(1) after one line on stderr.
     """
-    # Threads that wait by sleeping: libgomp's default of spinning slows everything many times over on a machine that
-    # has anything else to do.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     arguments = sys.argv[1:] if arguments is None else arguments
     try:

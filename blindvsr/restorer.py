@@ -34,9 +34,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
         InputError: for an unknown precision, and for "16" on a CPU, whose float16 convolutions are slower than float32.
     """
     if precision == "auto":
-        if device.type == "cuda":
-            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "16"
-        return "bf16" if device.type == "cpu" and _cpu_multiplies_bfloat16() else "32"
+        return fastest_precision(device)[0]
     if precision not in DTYPES:
         raise InputError(f"precision={precision!r}: choose one of {', '.join(DTYPES)}, auto")
     if precision == "16" and device.type == "cpu":
@@ -44,11 +42,18 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     return precision
 
 
-def _cpu_multiplies_bfloat16() -> bool:
+def fastest_precision(device: torch.device) -> tuple[str, str]:
+    """The fastest precision that costs under 0.05 dB on a device, and why, in words."""
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bf16", "the device multiplies bfloat16 in hardware"
+        return "16", "the device multiplies float16 in hardware, but not bfloat16"
     # Tiles alone: with AVX-512's bfloat16 the convolutions take 1.5 times as long as in float32. The check is private,
     # and not in every version of torch: without it the answer is the one that is never slow.
     check = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return check is not None and check()
+    if device.type == "cpu" and check is not None and check():
+        return "bf16", "the processor multiplies bfloat16 in tiles (AMX)"
+    return "32", "the processor has no AMX, without which bfloat16 is slower"
 
 
 @dataclass

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from blindvsr.container import free_memory
 
 # The trunk of the published network sees 43 pixels far, but what lies 16 pixels beyond a tile's end changes its pixels
 # by under 2e-6 (measured with the weights of the test fixtures; 12 pixels: 7e-5). Tiles are blended over 16 pixels
@@ -20,13 +21,6 @@ FIXED = 1600  # whole-frame work in float32: five flow pyramids, the flow, the r
 KEPT = 5  # feature maps of the window that are kept
 WORK = 10  # feature maps while a tile is worked on: five aligned, five for everything else
 AUTO_LIMIT = 6 * 2**30  # on a CPU larger tiles gain nothing worth more memory
-UNKNOWN = 4 * 2**30  # taken for free where the system does not tell
-# Linux's control groups, version 2 and 1: where they are, the files of a group that tell its limit and its use, and the
-# line of memory.stat with what the kernel would take back at once
-CGROUPS = {
-    "": ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-    "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-}
 
 
 @dataclass(frozen=True)
@@ -148,38 +142,3 @@ def memory_budget(device: torch.device, tile: int | str | None) -> int:
         return (torch.cuda.mem_get_info(device)[0] + reusable) * 4 // 5
     free = free_memory() // 2
     return min(free, AUTO_LIMIT) if tile == "auto" else free
-
-
-def free_memory(root: Path = Path("/")) -> int:
-    """Bytes that this process can still get: what the machine has, or less where a container around it has a limit.
-
-    Args:
-        root: of the file system that tells (Linux).
-    """
-    try:
-        lines = dict(line.split(":") for line in (root / "proc/meminfo").read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, ValueError, KeyError):
-        free = UNKNOWN
-    return min([free, *_left_of_limits(root)])
-
-
-def _left_of_limits(root: Path) -> Iterator[int]:
-    """What each control group around this process leaves of its limit, if it has one."""
-    try:
-        groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
-    except OSError:
-        return
-    for _, controllers, path in groups:
-        version = CGROUPS.get("memory" if "memory" in controllers.split(",") else controllers)
-        if version is None:
-            continue
-        base, limit, used, reclaimable = version
-        # a container may see its own group at the base, under whatever path the machine knows it by
-        for folder in (group := root / base / path.lstrip("/"), *group.parents):
-            try:
-                left = int((folder / limit).read_text()) - int((folder / used).read_text())  # no limit is a word
-                statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-                yield max(0, left + int(statistics[reclaimable]))
-            except (OSError, ValueError, KeyError):
-                continue

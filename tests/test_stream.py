@@ -183,7 +183,7 @@ def test_bfloat16_is_close_and_leaves_the_network_alone(official_net: BlindVSR) 
 def test_precisions(net: BlindVSR, monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     for supported, best in ((True, "bf16"), (False, "32")):
-        monkeypatch.setattr(restorer, "_cpu_multiplies_bfloat16", lambda: supported)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: supported, raising=False)
         assert resolve_precision("auto", cpu) == best
     assert resolve_precision("bf16", cpu) == "bf16"
     assert resolve_precision("16", torch.device("cuda")) == "16"

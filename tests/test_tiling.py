@@ -1,10 +1,9 @@
-from pathlib import Path
 
 import pytest
 import torch
 
 from blindvsr import tiling
-from blindvsr.tiling import FIXED, KEPT, SMALLEST_TILE, WORK, Plan, boxes, free_memory, make_plan, memory_budget
+from blindvsr.tiling import FIXED, KEPT, SMALLEST_TILE, WORK, Plan, boxes, make_plan, memory_budget
 
 
 @pytest.mark.parametrize("size", [(16, 16), (33, 200), (100, 64)])
@@ -64,33 +63,3 @@ def test_budget_of_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiling, "free_memory", lambda: 2**40)
     assert memory_budget(cpu, "auto") == tiling.AUTO_LIMIT
     assert memory_budget(cpu, 64) == 2**39
-
-
-def write_files(root: Path, files: dict[str, str]) -> None:
-    for name, content in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(content)
-
-
-@pytest.mark.parametrize(("files", "expected"), [
-    ({}, 8192),
-    # version 2: the group itself has no limit, the one above has; what the kernel takes back at once is free
-    ({"proc/self/cgroup": "0::/user.slice/job.scope\n", "sys/fs/cgroup/user.slice/job.scope/memory.max": "max\n",
-      "sys/fs/cgroup/user.slice/job.scope/memory.current": "10\n", "sys/fs/cgroup/user.slice/memory.max": "5000\n",
-      "sys/fs/cgroup/user.slice/memory.current": "1500\n",
-      "sys/fs/cgroup/user.slice/memory.stat": "anon 1000\ninactive_file 400\n"}, 3900),
-    # version 2 inside a container: its group is the root
-    ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "2000\n", "sys/fs/cgroup/memory.current": "2500\n",
-      "sys/fs/cgroup/memory.stat": "inactive_file 100\n"}, 0),
-    # version 1 inside a container: the path is the machine's, the files are at the base
-    ({"proc/self/cgroup": "5:cpu,cpuacct:/docker/1f\n4:memory:/docker/1f\n0::/docker/1f\n",
-      "sys/fs/cgroup/memory/memory.limit_in_bytes": "3000\n", "sys/fs/cgroup/memory/memory.usage_in_bytes": "1000\n",
-      "sys/fs/cgroup/memory/memory.stat": "inactive_file 7\ntotal_inactive_file 50\n"}, 2050),
-    # version 1 without a limit says the largest number that there is
-    ({"proc/self/cgroup": "4:memory:/\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
-      "sys/fs/cgroup/memory/memory.usage_in_bytes": "1000\n",
-      "sys/fs/cgroup/memory/memory.stat": "total_inactive_file 50\n"}, 8192),
-])
-def test_the_limit_of_a_container(files: dict[str, str], expected: int, tmp_path: Path) -> None:
-    write_files(tmp_path, {"proc/meminfo": "MemTotal: 90 kB\nMemAvailable: 8 kB\n", **files})
-    assert free_memory(tmp_path) == expected

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     check_paths(args)
 
     from blindvsr.network import SMALLEST
-    from blindvsr.restorer import resolve_precision
+    from blindvsr.restorer import fastest_precision, resolve_precision
     from blindvsr.upscale.pipeline import upscale
     from blindvsr.video.source import open_source
     from blindvsr.weights import BUNDLED, load_network
@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         print(note, file=sys.stderr)
     device = choose_device(args.device)
     precision = resolve_precision(args.precision, device)
+    why = f" ({fastest_precision(device)[1]})" if args.precision == "auto" else ""
     net = load_network(args.weights or DEFAULT_MODEL).to(device)
     summary = upscale(
         net, source, args.output, tile=args.tile, precision=precision, kernel_file=args.save_kernel,
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     height, width = source.size
     print(
         f"{args.output}: {summary.frames} frames, {width}x{height} -> {4 * width}x{4 * height}, "
-        f"{summary.frames / summary.seconds:.3g} frames/s, precision {precision} on {device.type}, "
+        f"{summary.frames / summary.seconds:.3g} frames/s, precision {precision} on {device.type}{why}, "
         f"cycle PSNR {summary.cycle_psnr:.2f} dB"
     )
     if summary.damage:
