@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from blindvsr import InputError, __version__
+from blindvsr import InputError, __version__, score_command
 from blindvsr.outputs import OutputExists, OutputGuard
 from blindvsr.upscale import command as upscale, options as upscale_options
 
@@ -119,38 +119,6 @@ def _export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-SCORE = """\
-examples:
-  blindvsr score --sr build/restored --gt build/vid4
-  blindvsr score --sr build/restored --gt build/vid4 --all_frames --json build/scores.json"""
-
-
-def _score_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--sr", type=Path, required=True, metavar="DIR",
-                        help="restored videos: <video>/<frame>.png, or the frames of one video")
-    parser.add_argument("--gt", type=Path, required=True, metavar="DIR",
-                        help="ground truth: the same, or a test set with HR/")
-    parser.add_argument("--all_frames", action="store_true",
-                        help="score every frame (default: all but the first two and the last two, as published)")
-    parser.add_argument("--json", type=Path, metavar="FILE",
-                        help="write the table into this file, and as CSV beside it")
-    _overwrite_argument(parser)
-
-
-def _score(arguments: argparse.Namespace) -> int:
-    if arguments.json:
-        guard = OutputGuard([arguments.sr, arguments.gt], arguments.overwrite)
-        for file in (arguments.json, arguments.json.with_suffix(".csv")):
-            guard.check(file, name="--json")
-    from blindvsr.scoring import score_folders, table, write_summary
-
-    summary = score_folders(arguments.sr, arguments.gt, arguments.all_frames)
-    print(table(summary))
-    if arguments.json:
-        write_summary(summary, arguments.json)
-    return 0
-
-
 @dataclass(frozen=True)
 class Tool:
     """A plain command.
@@ -174,7 +142,8 @@ TOOLS = {
                     upscale_options.add_arguments, upscale.run),
     "degrade": Tool("make a test set: blur and downsample videos, and keep the kernels", DEGRADE,
                     _degrade_arguments, _degrade),
-    "score": Tool("compare restored videos with ground truth: PSNR and SSIM", SCORE, _score_arguments, _score),
+    "score": Tool("compare restored videos with ground truth: PSNR and SSIM", score_command.EXAMPLES,
+                  score_command.add_arguments, score_command.run),
     "export": Tool("write the weights of a network as safetensors, or the whole network as ONNX", EXPORT,
                    _export_arguments, _export),
 }

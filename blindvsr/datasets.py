@@ -1,4 +1,4 @@
-"""Where videos lie: our own layout, REDS, Vid4, SPMCS, and plain folders of images or video files."""
+"""Where videos lie: our layout, the toolboxes' (GT/), REDS, Vimeo-90K, and plain folders of images or video files."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from blindvsr import InputError
 from blindvsr.frames import VIDEO_SUFFIXES, Frame, check_size, image_files, image_size, read_images
 from blindvsr.outputs import replacing
+from blindvsr.vimeo import Split, is_septuplet, listed_clips
 
-REDS4 = ("000", "011", "015", "020")  # the test set that is part of REDS' training split
 LR_FOLDER = "LR_blurdown_x4"
-TRAIN_FOLDERS = ("HR", "train/train_sharp", "train_sharp")
-VAL_FOLDERS = ("HR", "val/val_sharp", "val_sharp")
+LR_FOLDERS = (LR_FOLDER, "BIx4", "BDx4")  # ours, and the toolboxes': bicubic, and blurred by a Gaussian
+HR_FOLDERS = ("HR", "GT")
+TRAIN_FOLDERS = (*HR_FOLDERS, "train/train_sharp", "train_sharp", "sequences")
+VAL_FOLDERS = (*HR_FOLDERS, "val/val_sharp", "val_sharp", "sequences")
 WINDOW = 5
 
 
@@ -61,16 +63,18 @@ class Video:
         return scan(self.source)[2]
 
 
-def find_videos(root: str | Path, argument: str, folders: Sequence[str] = ()) -> list[Video]:
+def find_videos(root: str | Path, argument: str, folders: Sequence[str] = (), split: Split = "test") -> list[Video]:
     """The videos under a root, in the order of their names.
 
-    Recognised: one of `folders` below the root (our own layout, REDS), holding the videos; `<clip>/*.png` (Vid4);
-    `<clip>/truth/*.png` (SPMCS); images directly in the root (one video); video files.
+    Recognised: one of `folders` below the root (our own layout, the toolboxes', REDS), holding the videos;
+    `<clip>/*.png` (Vid4); `<clip>/truth/*.png` (SPMCS); `<group>/<clip>/im1.png` to `im7.png` (Vimeo-90K, of which a
+    list in the root decides); images directly in the root (one video); video files.
 
     Args:
         root: the folder, or a video file.
         argument: the option it came from, for messages.
         folders: subfolders that are looked for first.
+        split: of Vimeo-90K, whose list is used where there is one.
 
     Raises:
         InputError: if there is no such folder or it holds no video, saying what was looked for.
@@ -84,20 +88,32 @@ def find_videos(root: str | Path, argument: str, folders: Sequence[str] = ()) ->
     files = image_files(base)
     if files:
         return [Video(base.resolve().name, base, tuple(files))]
-    videos = []
-    for path in sorted(base.iterdir()):
-        if path.is_dir() and not path.name.startswith("."):
-            folder = path / "truth" if (path / "truth").is_dir() else path
-            files = image_files(folder)
-            if files:
-                videos.append(Video(path.name, folder, tuple(files)))
-        elif path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith("."):
-            videos.append(Video(path.stem, path))
+    clips = listed_clips(base, split)
+    if clips is not None:
+        return [_septuplet(clip) for clip in clips]
+    videos = [video for path in sorted(base.iterdir()) if not path.name.startswith(".") for video in _videos_at(path)]
     if not videos:
         wanted = [f"{folder}/<video>/<frame>.png" for folder in folders]
-        wanted += ["<video>/<frame>.png", "<video>/truth/<frame>.png", "<frame>.png", "video files"]
+        wanted += ["<video>/<frame>.png", "<video>/truth/<frame>.png", "<group>/<clip>/im1.png", "<frame>.png",
+                   "video files"]
         raise InputError(f"{argument}={str(root)!r} holds no video; looked for {', '.join(wanted)} (.jpg likewise)")
     return videos
+
+
+def _videos_at(path: Path) -> list[Video]:
+    """What one entry of a folder holds: a video of images, a group of septuplets, or a video file."""
+    if not path.is_dir():
+        return [Video(path.stem, path)] if path.suffix.lower() in VIDEO_SUFFIXES else []
+    folder = path / "truth" if (path / "truth").is_dir() else path
+    files = image_files(folder)
+    if files:
+        return [Video(path.name, folder, tuple(files))]
+    clips = (_septuplet(clip) for clip in sorted(path.iterdir()) if clip.is_dir())
+    return [video for video in clips if is_septuplet(video.files)]
+
+
+def _septuplet(clip: Path) -> Video:
+    return Video(f"{clip.parent.name}/{clip.name}", clip, tuple(image_files(clip)))
 
 
 def check_frames(videos: Sequence[Video], argument: str, limit: int | None = None, least: int = WINDOW) -> None:
@@ -148,11 +164,6 @@ def input_places(videos: Sequence[Video]) -> list[Path]:
     return [*sources, *parents] if len(parents) == 1 < len(sources) else sources
 
 
-def is_reds_train(videos: Sequence[Video]) -> bool:
-    """True for videos of REDS' training split, by whatever path: it holds the test clips of REDS4."""
-    return bool(videos) and videos[0].source.resolve().parent.name == "train_sharp"
-
-
 def hold_out(videos: Sequence[Video], frames: int, val_frames: int) -> tuple[list[Video], list[Video]]:
     """Splits footage into what is trained on and what is validated on: no frame is in both.
 
@@ -180,37 +191,6 @@ def hold_out(videos: Sequence[Video], frames: int, val_frames: int) -> tuple[lis
             "train on are the least; add footage, or validate on fewer frames or on other footage"
         )
     return [video.part(0, start)], [video.part(start, start + val_frames)]
-
-
-def paired_videos(root: str | Path, argument: str) -> list[tuple[Video, Video]]:
-    """(HR, LR) of every video of a test set `<root>/{HR,LR_blurdown_x4}/<video>/<frame>.png`.
-
-    Raises:
-        InputError: if a half is missing, a video stands in one half only, or the numbers of frames differ.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise InputError(f"{argument}={str(root)!r}: no such folder")
-    if not (root / LR_FOLDER).is_dir():
-        source = root / "HR" if (root / "HR").is_dir() else root
-        raise InputError(
-            f"{argument}={str(root)!r} has no {LR_FOLDER}/ folder; make a test set with: "
-            f"blindvsr degrade --hr {source} --out DIR"
-        )
-    if not (root / "HR").is_dir():
-        raise InputError(f"{argument}={str(root)!r} has no HR/ folder to score against; use predict without it")
-    hr = {video.name: video for video in find_videos(root / "HR", argument)}
-    lr = {video.name: video for video in find_videos(root / LR_FOLDER, argument)}
-    for name in sorted(hr.keys() ^ lr.keys()):
-        raise InputError(f"{argument}={str(root)!r}: video {name} is in HR/ or {LR_FOLDER}/ but not in both")
-    for name, video in hr.items():
-        if len(video.files) != len(lr[name].files):
-            raise InputError(
-                f"{argument}={str(root)!r}: video {name} has {len(video.files)} frames in HR/ and "
-                f"{len(lr[name].files)} in {LR_FOLDER}/; make the set again with blindvsr degrade"
-            )
-    check_frames([*hr.values(), *lr.values()], argument)
-    return [(hr[name], lr[name]) for name in sorted(hr)]
 
 
 def decoded(video: Video, cache: Path, limit: int) -> NDArray[np.uint8]:

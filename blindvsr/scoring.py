@@ -1,9 +1,9 @@
-"""Folders of results against folders of ground truth: scores per video, both totals, tables, JSON and CSV."""
+"""Restored frames against ground truth: scores per video, both totals, tables, JSON and CSV."""
 
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,46 +11,68 @@ from typing import Any
 import numpy as np
 
 from blindvsr import InputError
-from blindvsr.datasets import Video, find_videos
 from blindvsr.frames import Frame, read_image
-from blindvsr.metrics import Scores, psnr, scored_frames, ssim
+from blindvsr.metrics import Channels, Scores, psnr, ssim
 from blindvsr.outputs import replacing
+from blindvsr.pairs import match_folders
 from blindvsr.progress import progress
 
 Summary = dict[str, Any]
+Pairs = Mapping[str, list[tuple[Path, Path]]]  # of every video, the frames and their ground truth
 
 
-def summarise(videos: Mapping[str, Scores]) -> Summary:
-    """The table as a dictionary: per video, mean over all frames (the paper's total), mean over videos."""
+def summarise(videos: Mapping[str, Scores], channels: Channels = "rgb") -> Summary:
+    """The table as a dictionary: per video, mean over all frames (the paper's total), mean over videos.
 
-    def means(psnrs: Iterable[float], ssims: Iterable[float], frames: int) -> dict[str, float]:
-        return {"psnr": float(np.mean(list(psnrs))), "ssim": float(np.mean(list(ssims))), "frames": frames}
-
+    Args:
+        videos: scores by the name of the video.
+        channels: what they were measured on; said in the dictionary unless it is rgb.
+    """
     videos = dict(sorted(videos.items()))  # sums must not depend on who finished first
-    rows = {name: means(scores.psnr, scores.ssim, len(scores.psnr)) for name, scores in videos.items()}
-    everything = list(videos.values())
-    total = sum(len(scores.psnr) for scores in everything)
+    rows = {name: {"psnr": _mean(scores.psnr), "ssim": _mean(scores.ssim), "frames": len(scores.psnr),
+                   **{measure: _mean(values) for measure, values in scores.temporal.items()}}
+            for name, scores in videos.items()}
+    everything, frames = list(videos.values()), sum(len(scores.psnr) for scores in videos.values())
+    measures = everything[0].temporal.keys() if everything else ()
     return {
         "videos": rows,
-        "mean_of_frames": means(
-            (value for scores in everything for value in scores.psnr),
-            (value for scores in everything for value in scores.ssim), total,
-        ),
-        "mean_of_videos": means((row["psnr"] for row in rows.values()), (row["ssim"] for row in rows.values()), total),
+        "mean_of_frames": {
+            "psnr": _mean(value for scores in everything for value in scores.psnr),
+            "ssim": _mean(value for scores in everything for value in scores.ssim), "frames": frames,
+            **{measure: _mean(value for scores in everything for value in scores.temporal[measure])
+               for measure in measures},
+        },
+        "mean_of_videos": {
+            "psnr": _mean(row["psnr"] for row in rows.values()), "ssim": _mean(row["ssim"] for row in rows.values()),
+            "frames": frames, **{measure: _mean(row[measure] for row in rows.values()) for measure in measures},
+        },
+        **({"channels": channels} if channels != "rgb" else {}),
     }
 
 
-def _rows(summary: Summary) -> list[tuple[str, float, float, int]]:
-    named = {**summary["videos"], "mean of frames": summary["mean_of_frames"],
-             "mean of videos": summary["mean_of_videos"]}
-    return [(name, row["psnr"], row["ssim"], row["frames"]) for name, row in named.items()]
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def named_rows(summary: Summary) -> dict[str, dict[str, Any]]:
+    """The rows of the table by their names; with the bicubic baseline, where there is one, as the last."""
+    rows = {**summary["videos"], "mean of frames": summary["mean_of_frames"],
+            "mean of videos": summary["mean_of_videos"]}
+    if "bicubic" in summary:
+        rows["bicubic, mean of frames"] = summary["bicubic"]["mean_of_frames"]
+    return rows
 
 
 def table(summary: Summary) -> str:
     """The table as text."""
-    width = max(len(name) for name, *_ in _rows(summary))
-    lines = [f"{'video':<{width}}  {'PSNR':>7}  {'SSIM':>6}  {'frames':>6}"]
-    lines += [f"{name:<{width}}  {p:7.3f}  {s:6.4f}  {n:6d}" for name, p, s, n in _rows(summary)]
+    rows = named_rows(summary)
+    width, on = max(map(len, rows)), "-Y" if summary.get("channels") == "y" else ""
+    extra = [name for name in summary["mean_of_frames"] if name not in ("psnr", "ssim", "frames")]
+    lines = [f"{'video':<{width}}  {'PSNR' + on:>7}  {'SSIM' + on:>6}  {'frames':>6}"
+             + "".join(f"  {name.replace('_', ' ')}" for name in extra)]
+    for name, row in rows.items():
+        lines.append(f"{name:<{width}}  {row['psnr']:7.3f}  {row['ssim']:6.4f}  {row['frames']:6d}" + "".join(
+            f"  {f'{row[measure]:.6f}' if measure in row else '':>{len(measure)}}" for measure in extra))
     return "\n".join(lines)
 
 
@@ -64,10 +86,24 @@ def write_summary(summary: Summary, path: Path) -> None:
     """Writes the table as JSON, and as CSV beside it. JSON has no infinity: the PSNR of equal frames is null there."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(_finite(summary), indent=2, allow_nan=False) + "\n")
+    measures = list(summary["mean_of_frames"])
     with replacing(path.with_suffix(".csv")) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("video", "psnr", "ssim", "frames"))
-        writer.writerows(_rows(summary))
+        writer.writerow(("video", *measures))
+        writer.writerows((name, *(row.get(measure) for measure in measures))
+                         for name, row in named_rows(summary).items())
+
+
+def write_frames(videos: Mapping[str, Scores], path: Path) -> None:
+    """Writes the values of every scored frame as CSV; of temporal measures the first frame of a video has none."""
+    measures = list(next(iter(videos.values())).temporal)
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("video", "frame", "psnr", "ssim", *measures))
+        for name, scores in videos.items():
+            further = [[None, *scores.temporal[measure]] for measure in measures]
+            writer.writerows(zip([name] * len(scores.names), scores.names, scores.psnr, scores.ssim, *further,
+                                 strict=True))
 
 
 def crop_to(truth: Frame, restored: Frame, name: object) -> Frame:
@@ -84,50 +120,45 @@ def crop_to(truth: Frame, restored: Frame, name: object) -> Frame:
     return truth[:height, :width]
 
 
-def _score_files(pair: tuple[Path, Path]) -> tuple[float, float]:
-    restored, truth = read_image(pair[0]), read_image(pair[1])
-    truth = crop_to(truth, restored, pair[0])
-    return psnr(restored, truth), ssim(restored, truth)
+def score_pairs(
+    pairs: Pairs, channels: Channels = "rgb", enlarge: Callable[[Frame], Frame] | None = None
+) -> dict[str, Scores]:
+    """Scores frames, each read from its file.
+
+    Args:
+        pairs: the frames of every video, each with its ground truth.
+        channels: rgb, or y for the luma alone.
+        enlarge: makes the frames as large as the ground truth; None for those that are.
+
+    Raises:
+        InputError: for unreadable images or sizes that do not fit.
+    """
+    def score(pair: tuple[Path, Path]) -> tuple[float, float]:
+        restored, truth = read_image(pair[0]), read_image(pair[1])
+        restored = enlarge(restored) if enlarge else restored
+        truth = crop_to(truth, restored, pair[0])
+        return psnr(restored, truth, channels=channels), ssim(restored, truth, channels=channels)
+
+    jobs = [(video, pair) for video, files in pairs.items() for pair in files]
+    scores = {video: Scores(names=[truth.stem for _, truth in files]) for video, files in pairs.items()}
+    with ThreadPoolExecutor() as pool:
+        values = pool.map(score, (pair for _, pair in jobs))
+        for (video, _), value in zip(progress(jobs, desc="scoring", unit=" frame"), values, strict=True):
+            scores[video].psnr.append(value[0])
+            scores[video].ssim.append(value[1])
+    return scores
 
 
-def _pairs(restored: Video, truth: Video, all_frames: bool) -> list[tuple[Path, Path]]:
-    if len(restored.files) != len(truth.files):
-        raise InputError(
-            f"video {restored.name}: {len(restored.files)} restored frames, but {len(truth.files)} of ground truth; "
-            "every input frame must come back"
-        )
-    chosen = scored_frames(len(truth.files), all_frames)
-    if not chosen:
-        raise InputError(f"all_frames=False: video {truth.name} has {len(truth.files)} frames, and the first and last "
-                         "two do not count; score all frames of it")
-    return [(restored.files[i], truth.files[i]) for i in chosen]
-
-
-def score_folders(sr: str | Path, gt: str | Path, all_frames: bool = False) -> Summary:
+def score_folders(sr: str | Path, gt: str | Path, all_frames: bool = False, channels: Channels = "rgb") -> Summary:
     """Scores any folder of results: `<video>/<frame>.png` on both sides, or images directly.
 
     Args:
-        sr: results; every video of it needs its ground truth.
+        sr: results; every video of it needs its ground truth, and every frame the one of its name.
         gt: ground truth, in any layout that is known.
         all_frames: score the ends as well.
+        channels: rgb, or y for the luma alone.
 
     Raises:
-        InputError: for missing videos, other numbers of frames or other sizes.
+        InputError: for missing videos, other names of frames or other sizes.
     """
-    results, truths = find_videos(sr, "sr"), find_videos(gt, "gt", ("HR",))
-    if len(results) == len(truths) == 1:  # two bare folders of frames need no common name
-        by_name = {results[0].name: truths[0]}
-    else:
-        by_name = {video.name: video for video in truths}
-    jobs = []
-    for video in results:
-        if not video.files or video.name not in by_name:
-            raise InputError(f"gt={str(gt)!r}: no frames of video {video.name}; it has {', '.join(sorted(by_name))}")
-        jobs += [(video.name, pair) for pair in _pairs(video, by_name[video.name], all_frames)]
-    scores: dict[str, Scores] = {video.name: Scores() for video in results}
-    with ThreadPoolExecutor() as pool:
-        values = pool.map(_score_files, (pair for _, pair in jobs))
-        for (name, _), value in zip(progress(jobs, desc="scoring", unit=" frame"), values, strict=True):
-            scores[name].psnr.append(value[0])
-            scores[name].ssim.append(value[1])
-    return summarise(scores)
+    return summarise(score_pairs(match_folders(sr, gt, all_frames=all_frames), channels), channels)

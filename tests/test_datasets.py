@@ -9,9 +9,7 @@ import pytest
 from PIL import Image
 
 from blindvsr import InputError
-from blindvsr.datasets import (
-    TRAIN_FOLDERS, VAL_FOLDERS, check_frames, decoded, find_videos, hold_out, paired_videos,
-)
+from blindvsr.datasets import TRAIN_FOLDERS, check_frames, decoded, find_videos, hold_out
 from blindvsr.frames import Frame, read_image
 from blindvsr.lit.data import BlindVSRData
 from tests.clips import make_video, moving
@@ -29,31 +27,6 @@ def test_our_layout_and_bare_folders(footage: Path, bundled_frames: list[Frame],
     assert names(footage / "HR" / "left") == ["left"]
     draw_video(tmp_path / "clip", bundled_frames, (0, 0), suffix=".jpg")
     assert len(find_videos(tmp_path, "root")[0].files) == 8
-
-
-@pytest.fixture
-def reds(bundled_frames: list[Frame], tmp_path: Path) -> Path:
-    for name in ("000", "001", "011", "014", "015", "020"):
-        draw_video(tmp_path / "train" / "train_sharp" / name, bundled_frames[:6], (50, 50))
-    draw_video(tmp_path / "val" / "val_sharp" / "007", bundled_frames[:6], (50, 50))
-    return tmp_path
-
-
-def test_reds_leaves_its_test_clips_out_of_training(reds: Path) -> None:
-    for root in (reds, reds / "train", reds / "train" / "train_sharp"):
-        data = BlindVSRData(train_root=str(root), val_root=str(reds), **PATCH)
-        assert [video.name for video in data.train_videos] == ["001", "014"]
-        assert [video.name for video in data.val_videos] == ["007"]
-    assert [video.name for video in find_videos(reds, "root", VAL_FOLDERS)] == ["007"]
-
-
-def test_reds_by_another_name_leaves_them_out_too(reds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (reds / "link").symlink_to(reds / "train" / "train_sharp")
-    monkeypatch.chdir(reds / "train" / "train_sharp")
-    for root in (str(reds / "link"), "."):
-        data = BlindVSRData(train_root=root, **PATCH)
-        assert [video.name for video in data.train_videos + data.val_videos] == ["001", "014"]
-    fails("test clips alone", train_root=str(reds / "train" / "train_sharp" / "000"))
 
 
 def test_vid4_and_spmcs(bundled_frames: list[Frame], tmp_path: Path) -> None:
@@ -164,22 +137,11 @@ def test_unusable_folders(footage: Path, bundled_frames: list[Frame], tmp_path: 
     draw_video(tmp_path / "mixed" / "clip", bundled_frames, (0, 0))
     Image.fromarray(bundled_frames[0][:50, :60]).save(tmp_path / "mixed" / "clip" / "00000003.png")
     fails("00000003.png is 60x50, but its video starts with 128x96", train_root=str(tmp_path / "mixed"))
-    fails("has no LR_blurdown_x4/ folder; make a test set with: blindvsr degrade", test_root=str(footage))
     fails("train_root is missing", val_root=str(footage))
     with pytest.raises(InputError, match="--data.patch 24 or less"):
         BlindVSRData(train_root=str(footage), patch=28, num_workers=0).train_dataloader()
     with pytest.raises(InputError, match="data.cache"):
         BlindVSRData(train_root=str(REPOSITORY / "demo"))
-
-
-def test_halves_of_a_test_set_must_match(bundled_frames: list[Frame], tmp_path: Path) -> None:
-    draw_video(tmp_path / "HR" / "clip", bundled_frames, (0, 0))
-    draw_video(tmp_path / "LR_blurdown_x4" / "clip", bundled_frames[:7], (0, 0), (24, 32))
-    with pytest.raises(InputError, match="8 frames in HR/ and 7 in LR_blurdown_x4/"):
-        paired_videos(tmp_path, "data.test_root")
-    draw_video(tmp_path / "LR_blurdown_x4" / "other", bundled_frames, (0, 0))
-    with pytest.raises(InputError, match="video other is in"):
-        paired_videos(tmp_path, "data.test_root")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])

@@ -41,6 +41,53 @@ def test_score_refuses_what_does_not_match(
     draw_video(tmp_path / "other" / "middle", bundled_frames, (120, 60))
     assert "no frames of video middle" in run_fails(["score", "--sr", tmp_path / "other", "--gt", footage], capsys)
     assert "no such folder" in run_fails(["score", "--sr", tmp_path / "absent", "--gt", footage], capsys)
+    assert "--sr is missing" in run_fails(["score", "--gt", footage], capsys)
+    assert "make a test set with" in run_fails(["score", "--gt", footage, "--bicubic"], capsys)
+
+
+def test_bicubic_row_and_values_of_every_frame(
+    footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out, frames = tmp_path / "set", tmp_path / "table.json", tmp_path / "frames.csv"
+    assert main(["degrade", "--hr", str(footage), "--out", str(root), "--kind", "gaussian"]) == 0
+    for path in (root / "LR_blurdown_x4").glob("left/*.png"):
+        target = tmp_path / "sr" / "left" / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        imsave(target, bicubic_up(imread(path)), check_contrast=False)
+    command = ["score", "--sr", str(tmp_path / "sr"), "--gt", str(root), "--bicubic", "--channels", "y"]
+    assert main([*command, "--json", str(out), "--per_frame", str(frames)]) == 0
+    printed = capsys.readouterr()
+    assert "PSNR-Y" in printed.out
+    assert "lacks 1 of 2 videos of the ground truth: right" in printed.err
+    written = json.loads(out.read_text())
+    assert written["channels"] == "y"
+    assert written["bicubic"]["mean_of_frames"] == written["mean_of_frames"], "the results are bicubic themselves"
+    assert written["mean_of_frames"]["psnr"] > score_folders(tmp_path / "sr", root)["mean_of_frames"]["psnr"]
+    rows = [line.split(",") for line in frames.read_text().splitlines()]
+    assert rows[0] == ["video", "frame", "psnr", "ssim"]
+    assert [row[:2] for row in rows[1:]] == [["left", f"{index:08d}"] for index in range(2, 6)]
+    assert np.mean([float(row[2]) for row in rows[1:]]) == pytest.approx(written["mean_of_frames"]["psnr"], abs=1e-9)
+    assert "--overwrite" in run_fails([*command, "--per_frame", frames], capsys)
+    assert main(["score", "--gt", str(root), "--bicubic"]) == 0
+    assert "right" in capsys.readouterr().out
+
+
+def test_bicubic_of_plain_downsampling_is_aligned_too(footage: Path, tmp_path: Path) -> None:
+    """BIx4 puts a pixel into the middle of the sixteen that it stands for."""
+    for path in (footage / "HR").glob("*/*.png"):
+        for name, frame in {"GT": imread(path), "BIx4": cv2.resize(imread(path), (32, 24),
+                                                                   interpolation=cv2.INTER_AREA)}.items():
+            target = tmp_path / name / path.parent.name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            imsave(target, frame, check_contrast=False)
+    decibels = []
+    for low in ("BIx4", "shifted"):
+        assert main(["score", "--gt", str(tmp_path / "GT"), "--lr", str(tmp_path / low), "--bicubic", "--json",
+                     str(tmp_path / f"{low}.json")]) == 0
+        decibels.append(json.loads((tmp_path / f"{low}.json").read_text())["mean_of_frames"]["psnr"])
+        if low == "BIx4":
+            (tmp_path / low).rename(tmp_path / "shifted")
+    assert decibels[0] > decibels[1] + 1
 
 
 def test_vid4_bicubic(data: Path, tmp_path: Path) -> None:

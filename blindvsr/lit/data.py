@@ -11,8 +11,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from blindvsr import InputError
 from blindvsr.datasets import (
-    LR_FOLDER, REDS4, TRAIN_FOLDERS, VAL_FOLDERS, WINDOW, Video, check_frames, check_names, decoded, find_videos,
-    hold_out, is_reds_train, paired_videos,
+    LR_FOLDER, TRAIN_FOLDERS, VAL_FOLDERS, WINDOW, Video, check_frames, check_names, decoded, find_videos, hold_out,
 )
 from blindvsr.degrade import SCALE, blur_down
 from blindvsr.disturbance import Disturbance
@@ -21,6 +20,8 @@ from blindvsr.lit.footage import Footage, Kind, TrainingPatches, ValidationClips
 from blindvsr.lit.motion import MovingPairs, PairBatches
 from blindvsr.lit.processes import EpochSampler, OnceSampler
 from blindvsr.ops import to_tensor
+from blindvsr.pairs import paired_videos
+from blindvsr.reds import without_reds4
 
 
 class Items(Dataset[Any]):
@@ -65,7 +66,9 @@ class BlindVSRData(pl.LightningDataModule):
             REDS4 are left out), <root>/<video>/<frame>.png, or video files (they need `cache`).
         val_root: HR videos to validate on, likewise (REDS: val_sharp). Without it the last video of train_root is held
             out; of a single video, the frames after those that are trained on.
-        test_root: <root>/{HR,LR_blurdown_x4}/<video>/<frame>.png, as `blindvsr degrade` writes it.
+        test_root: test set of `blindvsr degrade` (HR/, LR_blurdown_x4/) or of the toolboxes (GT/, BIx4/ or BDx4/).
+        test_hr: high-resolution half of a test set whose folders have other names.
+        test_lr: low-resolution half of it, likewise.
         predict_root: LR videos: folders of frames, video files, or a test set.
         kind: kernels that blur the footage during training: gaussian (sigma 0.4 to 2.0), realistic, mixed (these two
             and anisotropic ones, sigma to 2.4, and plain decimation), or none for footage that is itself the
@@ -92,6 +95,8 @@ class BlindVSRData(pl.LightningDataModule):
         train_root: str | None = None,
         val_root: str | None = None,
         test_root: str | None = None,
+        test_hr: str | None = None,
+        test_lr: str | None = None,
         predict_root: str | None = None,
         kind: Kind = "gaussian",
         patch: int = 160,
@@ -131,19 +136,17 @@ class BlindVSRData(pl.LightningDataModule):
         # everything that can be wrong with a folder is said here, before a trainer starts
         self.train_videos, self.val_videos = self._footage(train_root, val_root)
         _warn_of_crop(self.val_videos)
-        self.test_pairs = paired_videos(test_root, "data.test_root") if test_root else []
-        self.test_name = Path(test_root).resolve().name if test_root else ""
+        given = test_root or test_hr or test_lr
+        self.test_name = Path(given or ".").resolve().name
+        self.test_pairs = paired_videos(test_root, test_hr, test_lr, say=rank_zero_warn) if given else []
         self.predict_videos = find_videos(predict_root, "data.predict_root", (LR_FOLDER,)) if predict_root else []
         check_frames(self.predict_videos, "data.predict_root", least=1)
         check_names(self.predict_videos, "data.predict_root")
 
     def _train_videos(self, root: str) -> list[Video]:
-        videos = find_videos(root, "data.train_root", TRAIN_FOLDERS)
-        if is_reds_train(videos):
-            videos = [video for video in videos if video.name not in REDS4]
-        self._check_cache(videos, f"data.train_root={root!r}")
-        if not videos:
-            raise InputError(f"data.train_root={root!r} holds REDS' test clips alone: give the whole training split")
+        name = f"data.train_root={root!r}"
+        videos = without_reds4(find_videos(root, "data.train_root", TRAIN_FOLDERS, "train"), name, rank_zero_warn)
+        self._check_cache(videos, name)
         check_frames(videos, "data.train_root", self.frames_per_video + self.val_frames)
         return videos
 

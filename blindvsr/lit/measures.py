@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blindvsr import InputError
 from blindvsr.datasets import WINDOW
 from blindvsr.frames import Frame
 from blindvsr.lit.footage import ValidationClip
@@ -62,7 +61,7 @@ def middle_window(clip: ValidationClip, largest: int = LARGEST) -> tuple[NDArray
 
 
 def score_video(
-    net: BlindVSR, low: Iterable[Frame], truth: Iterable[Frame], count: int, name: str, precision: str = "32"
+    net: BlindVSR, low: Iterable[Frame], truth: Iterable[Frame], chosen: range, name: str, precision: str = "32"
 ) -> Scores:
     """Restores the frames that the protocol scores, and scores them as they come.
 
@@ -70,16 +69,13 @@ def score_video(
         net: the network, on the device to work on.
         low: LR frames.
         truth: HR frames.
-        count: how many frames there are.
+        chosen: indices of the frames to score.
         name: of the video, for messages.
         precision: see `blindvsr.stream.restore`.
 
     Raises:
-        InputError: if there are too few frames, or LR and HR do not fit.
+        InputError: if LR and HR do not fit.
     """
-    chosen = scored_frames(count)
-    if not chosen:
-        raise InputError(f"video {name} has {count} frames; a window takes {WINDOW}")
     scores = Scores()
     restored = restore(net, low, "auto", precision, only=chosen)
     for frame, true in zip(restored, islice(truth, chosen.start, chosen.stop), strict=True):
@@ -90,7 +86,7 @@ def score_video(
 def restoration(net: BlindVSR, clip: ValidationClip) -> dict[str, Tensor]:
     """psnr (dB) and ssim of the frames of a clip that the protocol scores."""
     assert clip.truth is not None
-    scores = score_video(net, iter(clip.low), iter(clip.truth), len(clip.low), clip.name)
+    scores = score_video(net, iter(clip.low), iter(clip.truth), scored_frames(len(clip.low)), clip.name)
     return {"psnr": torch.tensor(scores.psnr), "ssim": torch.tensor(scores.ssim)}
 
 

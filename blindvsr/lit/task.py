@@ -19,6 +19,7 @@ from blindvsr.lit.measures import score_video
 from blindvsr.lit.objectives import OBJECTIVES, PARTS, Batch, Name, Values
 from blindvsr.metrics import Scores
 from blindvsr.network import BlindVSR, NetConfig
+from blindvsr.pairs import scored_range
 from blindvsr.scoring import Summary, summarise, table, write_summary
 from blindvsr.stream import restore
 from blindvsr.weights import LIGHTNING_PREFIX, check_state_dict, load_network, load_part
@@ -164,7 +165,7 @@ class BlindVSRTask(pl.LightningModule):
     def test_step(self, pair: tuple[Video, Video], batch_idx: int) -> None:
         high, low = pair
         self.test_scores[high.name] = score_video(
-            self.net, low.read(), high.read(), len(high.files), high.name, self._precision()
+            self.net, low.read(), high.read(), scored_range(high), high.name, self._precision()
         )
 
     def on_test_epoch_end(self) -> None:

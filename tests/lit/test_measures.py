@@ -56,7 +56,7 @@ def test_a_video_is_scored_on_the_protocols_frames(footage: Path) -> None:
     net = moving_network()
     clip = ValidationClips(find_videos(footage, "root", ("HR",)), kind="gaussian", seed=0)[0]
     assert clip.truth is not None and len(clip.low) == 8
-    scores = score_video(net, iter(clip.low), iter(clip.truth), 8, "left")
+    scores = score_video(net, iter(clip.low), iter(clip.truth), range(2, 6), "left")
     every = list(restore(net, iter(clip.low)))
     assert scores.psnr == pytest.approx([psnr(every[index], clip.truth[index]) for index in range(2, 6)], abs=1e-4)
 
