@@ -169,6 +169,9 @@ def _run(arguments: Sequence[str]) -> int:
 
         run(arguments)
         return 0
+    if not arguments:
+        _parser().print_help()
+        return 0
     parsed = _parser().parse_args(arguments)
     for name in ("SIGTERM", "SIGHUP"):  # unwind, so that no temporary file is left; Windows has no SIGHUP
         number = getattr(signal, name, None)
