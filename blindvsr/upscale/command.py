@@ -20,7 +20,7 @@ def check_paths(args: argparse.Namespace) -> None:
         InputError: naming the path and the remedy.
     """
     from blindvsr.outputs import OutputGuard
-    from blindvsr.video.writer import WRITTEN_SUFFIXES
+    from blindvsr.video.encoder import WRITTEN_SUFFIXES, choose_encoder
 
     source, target, kernel_file = args.input, args.output, args.save_kernel
     if not source.exists():
@@ -29,7 +29,7 @@ def check_paths(args: argparse.Namespace) -> None:
     # sigma1.2 is a folder's name, and so is whatever exists as one
     is_number = target.suffix[1:].isdigit()
     if str(target) == "-" or target.suffix and not (is_video or is_number or target.is_dir()):
-        raise InputError(f"OUTPUT {target}: give a video file ({' or '.join(WRITTEN_SUFFIXES)}) or a folder for PNG "
+        raise InputError(f"OUTPUT {target}: give a video file ({', '.join(WRITTEN_SUFFIXES)}) or a folder for PNG "
                          "images, whose name has no suffix unless it exists")
     if kernel_file and kernel_file.suffix != ".mat":
         raise InputError(f"--save_kernel {kernel_file}: the name must end in .mat")
@@ -37,6 +37,14 @@ def check_paths(args: argparse.Namespace) -> None:
     guard.check(target, () if is_video else (".png",), "OUTPUT")
     for file in (kernel_file, kernel_file.with_suffix(".png")) if kernel_file else ():
         guard.check(file, name="--save_kernel")
+    for option, value in (("codec", args.codec), ("crf", args.crf)):
+        if value is not None and not is_video:
+            raise InputError(f"--{option} {value}: OUTPUT {target} is a folder of images: leave it out, or give a "
+                             "video file")
+    if is_video:
+        encoder = choose_encoder(target.suffix.lower(), args.codec, args.crf)
+        if encoder.note:
+            print(encoder.note, file=sys.stderr)
 
 
 def choose_device(name: str) -> "torch.device":

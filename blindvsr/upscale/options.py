@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `blindvsr upscale`; imports nothing heavy."""
     parser.add_argument("input", type=Path, metavar="INPUT", help="video file or folder of images")
     parser.add_argument("output", type=Path, metavar="OUTPUT",
-                        help="video file (.mp4 or .mkv; frame rate and sound are kept) or folder for PNG images")
+                        help="video file (.mp4, .mkv, .mov, .webm or .gif; frame rate and sound are kept), or "
+                             "folder for PNG images")
     _network_arguments(parser.add_argument_group("the network"))
     _video_arguments(parser.add_argument_group("video files"))
     outputs = parser.add_argument_group("outputs")
@@ -55,11 +56,13 @@ def _network_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def _video_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--codec", default="libx264", help="video encoder, by FFmpeg's name (default %(default)s)")
-    group.add_argument("--crf", type=float, default=17.0,
-                       help="constant rate factor of the video encoder: lower is better and larger (default "
-                            "%(default)g)")
     group.add_argument("--deinterlace", choices=("auto", "off"), default="auto",
                        help="make whole frames of interlaced video (default auto: where its frames are flagged so)")
+    group.add_argument("--codec", metavar="NAME",
+                       help="video encoder, by FFmpeg's name (default: libx264 for .mp4, .mkv and .mov, libvpx-vp9 for "
+                            ".webm)")
+    group.add_argument("--crf", type=float, metavar="N",
+                       help="constant rate factor of the video encoder: lower is better and larger (default: one "
+                            "without visible loss, 17 for libx264)")
     group.add_argument("--fps", type=_rate, default=Fraction(25),
                        help="frames per second of a folder of images, like 25 or 30000/1001 (default %(default)s)")

@@ -19,10 +19,11 @@ from blindvsr.outputs import replacing
 from blindvsr.progress import progress
 from blindvsr.stream import restore, windows
 from blindvsr.upscale.kernel_track import KernelTrack
+from blindvsr.video.encoder import WRITTEN_SUFFIXES
 from blindvsr.video.extras import warn_of_all
 from blindvsr.video.source import Source
 from blindvsr.video.threads import read_ahead, write_behind
-from blindvsr.video.writer import CODEC, CRF, WRITTEN_SUFFIXES, write_video
+from blindvsr.video.writer import write_video
 
 DEPTH = 2  # frames that wait on either side of the network: more would only take memory
 SAMPLED = 8  # without a file of kernels, one frame in so many is looked at: the estimate is 1 % of the plain network
@@ -56,8 +57,8 @@ def upscale(
     tile: int | str | None = "auto",
     precision: str = "auto",
     kernel_file: Path | None = None,
-    codec: str = CODEC,
-    crf: float = CRF,
+    codec: str | None = None,
+    crf: float | None = None,
 ) -> Summary:
     """Restores a video or a folder of images.
 
@@ -68,8 +69,8 @@ def upscale(
         tile: see `blindvsr.stream.restore`.
         precision: see there.
         kernel_file: .mat for the kernels, one per frame; a picture of the same name is put beside it.
-        codec: of a video.
-        crf: of a video.
+        codec: of a video, see `blindvsr.video.encoder.choose_encoder`.
+        crf: see there.
 
     Raises:
         InputError: if something cannot be read or written. Nothing is left under the target's name then.
@@ -106,7 +107,7 @@ def _run(
     count = 0
     with (
         closing(read_ahead(source.timed(), DEPTH)) as decoded,
-        progress(bar=BAR, line=LINE, total=source.frames) as bar,
+        progress(bar=BAR, line=LINE, total=source.frames, unit=" frames") as bar,
     ):
         # the network holds a window of frames at a time: so does the copy beside it
         copies, inputs = tee(map(note_time, decoded))
@@ -130,7 +131,7 @@ def _warnings_beside_the_bar() -> Iterator[None]:
 
 @contextmanager
 def _open_target(
-    source: Source, target: Path, codec: str, crf: float,
+    source: Source, target: Path, codec: str | None, crf: float | None,
 ) -> Iterator[Callable[[tuple[int, Frame]], None]]:
     """A function that writes (time, frame) to a video or a folder; all appears at the end of the block."""
     if target.suffix.lower() in WRITTEN_SUFFIXES:

@@ -68,7 +68,12 @@ def test_refused_outputs(
         ((folder / "a.png", folder, "--overwrite"), "holds the input"),
         ((source, tmp_path / "other.mkv"), "OUTPUT .* exists: choose another"),
         ((source, tmp_path / "mine", "--overwrite"), "holds more than .png files .letter.txt"),
-        ((source, tmp_path / "out.avi"), ".mp4 or .mkv"),
+        ((source, tmp_path / "out.avi"), ".mp4, .mkv, .mov, .webm, .gif"),
+        ((source, tmp_path / "out", "--crf", 20), "--crf 20.0: OUTPUT .* is a folder"),
+        ((source, tmp_path / "out.mp4", "--crf", 99), "crf=99: .* between 0 and 51"),
+        ((source, tmp_path / "out.mp4", "--codec", "mpeg4", "--crf", 20), "crf=20: mpeg4 has no constant rate factor"),
+        ((source, tmp_path / "out.mp4", "--codec", "libvpx"), "codec=libvpx: .mp4 cannot hold"),
+        ((source, tmp_path / "out.webm", "--codec", "libx264"), "codec=libx264: .webm cannot hold"),
         ((source, tmp_path / "out.png"), "a folder for PNG images"),
         ((source, tmp_path / "out.mp4", "--codec", "nonsense"), "codec=nonsense"),
         ((source, tmp_path / "out.mp4", "--save_kernel", tmp_path / "k.npz"), "must end in .mat"),
@@ -119,7 +124,7 @@ def test_no_space(tmp_path: Path, upscale: Upscale, output: str) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
     try:
         with pytest.raises(InputError, match=f"cannot write .*{output}.*: File too large") as error:
-            upscale(source, tmp_path / output, "--crf", 1)
+            upscale(source, tmp_path / output, *(["--crf", 1] if "." in output else []))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "\n" not in str(error.value)
@@ -138,7 +143,7 @@ def test_interrupted(tmp_path: Path, weights: Path, output: str, signalled: sign
     )
     assert process.stderr is not None
     said = ""
-    while not re.search(r" [1-9]\d*/800", said):  # under way
+    while not re.search(r"\b[1-9]\d*/800", said):  # under way
         piece = process.stderr.read(1)
         assert piece, said
         said += piece

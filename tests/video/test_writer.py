@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from blindvsr import InputError
-from blindvsr.video.reader import VideoReader, read_video
+from blindvsr.video.colour import Colour
+from blindvsr.video.reader import VideoReader
 from blindvsr.video.timing import constant
 from blindvsr.video.writer import write_video
 from tests.clips import make_video, moving, packets, real_clip, shown_at
@@ -129,7 +130,7 @@ def test_failure_leaves_nothing(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.mark.parametrize("codec", ["nonsense", "aac", "gif"])
+@pytest.mark.parametrize("codec", ["nonsense", "aac", "gif", "libvpx"])
 def test_unfit_codec(tmp_path: Path, codec: str) -> None:
     with pytest.raises(InputError, match=f"codec={codec}: "):
         with write_video(tmp_path / "v.mp4", (24, 32), constant(NTSC), codec=codec):
@@ -137,13 +138,22 @@ def test_unfit_codec(tmp_path: Path, codec: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("codec", "suffix"), [("libx265", ".mp4"), ("ffv1", ".mkv"), ("libvpx-vp9", ".mkv")])
-def test_other_codecs(tmp_path: Path, codec: str, suffix: str) -> None:
+BT601 = Colour(matrix=6)  # what small videos have where the file does not say it
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [
+    ("libx265", ".mp4"), ("ffv1", ".mkv"), ("libvpx-vp9", ".mkv"), ("mpeg4", ".mov"), (None, ".webm"), (None, ".gif"),
+    (None, ".mov"), ("libvpx", ".webm"), ("libsvtav1", ".mp4"),
+])
+def test_codecs_and_containers(tmp_path: Path, codec: str | None, suffix: str) -> None:
+    """Each with the quality that it has when none is asked for."""
     frames = moving(4, 64, 96)
-    with write_video(tmp_path / f"v{suffix}", (64, 96), constant(FILM), codec=codec, crf=8) as writer:
+    with write_video(tmp_path / f"v{suffix}", (64, 96), constant(FILM), colour=BT601, codec=codec) as writer:
         for index, frame in enumerate(frames):
             writer.write(frame, index * writer.timing.frame_ticks)
-    decoded = list(read_video(tmp_path / f"v{suffix}"))
+    reader = VideoReader(tmp_path / f"v{suffix}")
+    assert abs(reader.timing.rate - FILM) < (2 if suffix == ".gif" else 1e-9)  # a GIF counts hundredths of a second
+    decoded = list(reader)
     assert all(np.abs(a.astype(int) - b).mean() < 6 for a, b in zip(decoded, frames, strict=True))
 
 
