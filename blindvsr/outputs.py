@@ -11,8 +11,8 @@ from blindvsr import InputError
 
 LEFT_BY_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")  # in every folder that a file manager has shown
 
-
 Identity = tuple[int, int]
+_FREE: set[Path] = set()  # where guards found nothing: what appears there later, while a network loads, is not ours
 
 
 class OutputExists(InputError):
@@ -69,6 +69,7 @@ class OutputGuard:
                 _check_content(target, folder)
             if _stands(target) and not self._overwrite:
                 raise OutputExists(f"{what} exists: choose another")
+            (_FREE.discard if _stands(target) else _FREE.add)(_real(target))
         except OSError as error:
             raise InputError(f"cannot write {what}: {error.strerror or error}; choose another") from error
 
@@ -127,9 +128,9 @@ def replacing(target: Path, folder: bool = False) -> Iterator[Path]:
     """Gives a temporary path beside `target` that takes its place when the block ends well.
 
     Whatever stood at `target` stays untouched until then, and for good if the block fails or is interrupted. What
-    appeared there during the block stays as well: the result is kept beside it then. Links are followed. The temporary
-    name keeps the suffix, which encoders look at, and is drawn at random: machines that share a disk have processes of
-    the same number.
+    appeared there during the block, or since an `OutputGuard` looked, stays as well: the result is kept beside it
+    then. Links are followed. The temporary name keeps the suffix, which encoders look at, and is drawn at random:
+    machines that share a disk have processes of the same number.
 
     Args:
         target: the final path; missing parent folders are made.
@@ -143,7 +144,7 @@ def replacing(target: Path, folder: bool = False) -> Iterator[Path]:
     # names may have 255 bytes, and letters up to four of them
     temporary = place.with_name(f".{place.stem[:48]}.part-{token}{place.suffix}")
     try:
-        stood = _stands(place)
+        stood = _stands(place) and place not in _FREE
         place.parent.mkdir(parents=True, exist_ok=True)
         if folder:
             temporary.mkdir()
@@ -157,6 +158,7 @@ def replacing(target: Path, folder: bool = False) -> Iterator[Path]:
             kept = place.with_name(f"{place.stem[:48]}-{token}{place.suffix}")
             temporary.rename(kept)
             raise InputError(f"{target} has appeared meanwhile and stays as it is: the result is {kept}")
+        _FREE.discard(place)
         _put(temporary, place, place.with_name(f".{place.stem[:48]}.old-{token}"))
     except OSError as error:
         raise InputError(f"cannot write {target}: {error.strerror or error}") from error

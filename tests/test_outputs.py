@@ -183,6 +183,16 @@ def test_what_appears_meanwhile_stays(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def test_what_appears_between_check_and_work_stays(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    OutputGuard([], overwrite=False).check(target, (".png",))
+    target.mkdir()
+    (target / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="appeared meanwhile"), replacing(target, folder=True):
+        pass
+    assert (target / "thesis.txt").read_text() == "mine"
+
+
 def test_long_names_and_links(tmp_path: Path) -> None:
     name = 80 * "長" + "z.mp4"  # 245 bytes of the 255 that a name may have
     with replacing(tmp_path / name) as temporary:

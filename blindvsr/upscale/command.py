@@ -28,19 +28,19 @@ def check_paths(args: argparse.Namespace) -> None:
     is_video = target.suffix.lower() in WRITTEN_SUFFIXES
     # sigma1.2 is a folder's name, and so is whatever exists as one
     is_number = target.suffix[1:].isdigit()
-    if str(target) == "-" or target.suffix and not (is_video or is_number or target.is_dir()):
-        raise InputError(f"OUTPUT {target}: give a video file ({', '.join(WRITTEN_SUFFIXES)}) or a folder for PNG "
-                         "images, whose name has no suffix unless it exists")
+    is_image = target.suffix.lower() == ".png" and source.is_file()
+    if str(target) == "-" or target.suffix and not (is_video or is_image or is_number or target.is_dir()):
+        raise InputError(f"OUTPUT {target}: give a video file ({', '.join(WRITTEN_SUFFIXES)}), a folder for PNG "
+                         "images, whose name has no suffix unless it exists, or for one image one .png")
     if kernel_file and kernel_file.suffix != ".mat":
         raise InputError(f"--save_kernel {kernel_file}: the name must end in .mat")
     guard = OutputGuard([source, *([args.weights] if args.weights else [])], args.overwrite)
-    guard.check(target, () if is_video else (".png",), "OUTPUT")
+    guard.check(target, () if is_video or is_image else (".png",), "OUTPUT")
     for file in (kernel_file, kernel_file.with_suffix(".png")) if kernel_file else ():
         guard.check(file, name="--save_kernel")
     for option, value in (("codec", args.codec), ("crf", args.crf)):
         if value is not None and not is_video:
-            raise InputError(f"--{option} {value}: OUTPUT {target} is a folder of images: leave it out, or give a "
-                             "video file")
+            raise InputError(f"--{option} {value}: OUTPUT {target} is no video: leave it out, or give a video file")
     if is_video:
         encoder = choose_encoder(target.suffix.lower(), args.codec, args.crf)
         if encoder.note:
@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     from blindvsr.network import SMALLEST
     from blindvsr.restorer import fastest_precision, resolve_precision
     from blindvsr.upscale.pipeline import upscale
+    from blindvsr.upscale.size import OutputSize
     from blindvsr.video.source import open_source
     from blindvsr.weights import BUNDLED, load_network
 
@@ -85,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
     source = open_source(args.input, args.fps, args.deinterlace == "auto")
     if min(source.size) < SMALLEST:
         raise InputError(f"{args.input} is {source.size[1]}x{source.size[0]}: the least is {SMALLEST}x{SMALLEST}")
+    size = OutputSize(args.scale, args.height)
+    size.of(source.size)
     for note in source.notes:
         print(note, file=sys.stderr)
     device = choose_device(args.device)
@@ -93,11 +96,12 @@ def run(args: argparse.Namespace) -> int:
     net = load_network(args.weights or DEFAULT_MODEL).to(device)
     summary = upscale(
         net, source, args.output, tile=args.tile, precision=precision, kernel_file=args.save_kernel,
-        codec=args.codec, crf=args.crf,
+        codec=args.codec, crf=args.crf, size=size,
     )
     height, width = source.size
+    tall, wide = size.of(source.size, even=args.output.suffix.lower() in (".mp4", ".mkv", ".mov", ".webm"))
     print(
-        f"{args.output}: {summary.frames} frames, {width}x{height} -> {4 * width}x{4 * height}, "
+        f"{args.output}: {summary.frames} frames, {width}x{height} -> {wide}x{tall}, "
         f"{summary.frames / summary.seconds:.3g} frames/s, precision {precision} on {device.type}{why}, "
         f"cycle PSNR {summary.cycle_psnr:.2f} dB"
     )

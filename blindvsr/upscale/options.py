@@ -23,7 +23,15 @@ def _rate(text: str) -> Fraction:
     return rate
 
 
-_tile.__name__, _rate.__name__ = "size or auto", "rate"  # argparse quotes them: invalid <name> value
+def _rows(text: str) -> int:
+    rows = int(text)
+    if rows < 16:
+        raise ValueError
+    return rows
+
+
+_tile.__name__, _rate.__name__, _rows.__name__ = "size or auto", "rate", "height (16 or more)"
+# argparse quotes them: invalid <name> value
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,10 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="INPUT", help="video file or folder of images")
     parser.add_argument("output", type=Path, metavar="OUTPUT",
                         help="video file (.mp4, .mkv, .mov, .webm or .gif; frame rate and sound are kept), or "
-                             "folder for PNG images")
+                             "folder for PNG images; one .png for one image")
     _network_arguments(parser.add_argument_group("the network"))
     _video_arguments(parser.add_argument_group("video files"))
     outputs = parser.add_argument_group("outputs")
+    size = outputs.add_mutually_exclusive_group()
+    size.add_argument("--scale", type=int, choices=(2, 3, 4), default=4,
+                      help="how many times as wide and high as the input: frames are restored at 4 times (default) and "
+                           "reduced from there")
+    size.add_argument("--height", type=_rows, metavar="ROWS",
+                      help="height of the output, like 1080, likewise; 4 times the input's at most")
     outputs.add_argument("--save_kernel", type=Path, metavar="FILE.mat",
                          help="write the estimated blur kernel of every frame into this file, as the array kernel of "
                               "(frames, 13, 13), and a picture of some of them beside it")

@@ -19,6 +19,7 @@ from blindvsr.outputs import replacing
 from blindvsr.progress import progress
 from blindvsr.stream import restore, windows
 from blindvsr.upscale.kernel_track import KernelTrack
+from blindvsr.upscale.size import OutputSize, reduced
 from blindvsr.video.encoder import WRITTEN_SUFFIXES
 from blindvsr.video.extras import warn_of_all
 from blindvsr.video.source import Source
@@ -28,6 +29,7 @@ from blindvsr.video.writer import write_video
 DEPTH = 2  # frames that wait on either side of the network: more would only take memory
 SAMPLED = 8  # without a file of kernels, one frame in so many is looked at: the estimate is 1 % of the plain network
 
+IMAGE = ".png"  # what images are written as
 LINE = "{n_fmt}/{total_fmt} frames, {rate_noinv_fmt}, {remaining} left"
 BAR = "{percentage:3.0f}% |{bar}| " + LINE
 
@@ -59,18 +61,20 @@ def upscale(
     kernel_file: Path | None = None,
     codec: str | None = None,
     crf: float | None = None,
+    size: OutputSize = OutputSize(),
 ) -> Summary:
     """Restores a video or a folder of images.
 
     Args:
         net: the network, on the device to work on.
         source: what to restore.
-        target: a video file by its suffix, otherwise a folder of PNG.
+        target: a video file by its suffix, one PNG for one image, otherwise a folder of PNG.
         tile: see `blindvsr.stream.restore`.
         precision: see there.
         kernel_file: .mat for the kernels, one per frame; a picture of the same name is put beside it.
         codec: of a video, see `blindvsr.video.encoder.choose_encoder`.
         crf: see there.
+        size: of the output.
 
     Raises:
         InputError: if something cannot be read or written. Nothing is left under the target's name then.
@@ -83,7 +87,7 @@ def upscale(
             pictures = [files.enter_context(replacing(kernel_file.with_suffix(end))) for end in (".mat", ".png")]
         with (
             _warnings_beside_the_bar(),
-            _open_target(source, target, codec, crf) as write,
+            _open_target(source, target, size, codec, crf) as write,
             write_behind(write, DEPTH) as hand_over,
         ):
             count = _run(net, source, tile, precision, track, hand_over)
@@ -131,26 +135,33 @@ def _warnings_beside_the_bar() -> Iterator[None]:
 
 @contextmanager
 def _open_target(
-    source: Source, target: Path, codec: str | None, crf: float | None,
+    source: Source, target: Path, wanted: OutputSize, codec: str | None, crf: float | None,
 ) -> Iterator[Callable[[tuple[int, Frame]], None]]:
-    """A function that writes (time, frame) to a video or a folder; all appears at the end of the block."""
-    if target.suffix.lower() in WRITTEN_SUFFIXES:
-        size = (4 * source.size[0], 4 * source.size[1])
+    """A function that writes (time, frame) to a video, an image or a folder; all appears at the end of the block."""
+    suffix = target.suffix.lower()
+    moving, gif = suffix in WRITTEN_SUFFIXES, suffix == ".gif"
+    size = wanted.of(source.size, even=moving and not gif)
+    if source.extras and (gif or not moving):
+        warn_of_all(source.extras)
+    if moving:
         with write_video(
-            target, size, source.timing, colour=source.colour, pixel_aspect=source.pixel_aspect, sound=source.sound,
-            extras=source.extras, end=source.end, codec=codec, crf=crf,
+            target, size, source.timing, colour=source.colour, pixel_aspect=source.pixel_aspect,
+            sound=None if gif else source.sound, extras=None if gif else source.extras, end=source.end, codec=codec,
+            crf=crf,
         ) as writer:
-            yield lambda item: writer.write(item[1], item[0])
-    else:
-        names = source.names()
-        if source.extras:
-            warn_of_all(source.extras)
-        with replacing(target, folder=True) as folder:
+            yield lambda item: writer.write(reduced(item[1], size), item[0])
+        return
+    one = suffix == IMAGE
+    if one and source.frames != 1:
+        raise InputError(f"OUTPUT {target} holds one image, and {source.path} has {source.frames}: give a folder, "
+                         f"whose name has no suffix, or a video file ({', '.join(WRITTEN_SUFFIXES)})")
+    names = source.names()
+    with replacing(target, folder=not one) as place:
 
-            def write(item: tuple[int, Frame]) -> None:
-                try:
-                    write_image(folder / f"{next(names)}.png", item[1])
-                except InputError as error:  # the temporary name means nothing to the user
-                    raise InputError(str(error).replace(str(folder), str(target))) from error
+        def write(item: tuple[int, Frame]) -> None:
+            try:
+                write_image(place if one else place / f"{next(names)}.png", reduced(item[1], size))
+            except InputError as error:  # the temporary name means nothing to the user
+                raise InputError(str(error).replace(str(place), str(target))) from error
 
-            yield write
+        yield write
