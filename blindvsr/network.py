@@ -16,6 +16,9 @@ from blindvsr.ops import backwarp, conv3x3, coverage
 SMALLEST = 16  # the least height and width of a frame to restore
 COVERED = 0.999  # the share of a bilinear sample that must lie inside the frame
 FIXED = {"num_frames": 5, "scale": 4, "kernel_size": 13}  # what the whole method is made for
+# far beyond anything that was ever trained: what is larger is a mistake, or a file that means harm
+LARGEST = {"num_features": 1024, "extract_blocks": 1000, "recon_blocks": 1000, "flow_width": 4}
+MOST = 2**28  # parameters of all blocks
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,12 @@ class NetConfig:
     Attributes:
         num_frames: frames of a window, whose middle one is restored; 5. Fixed, as scale and kernel_size are: training,
             test sets and protocol are defined for these values. A weights file tells them to other programs.
-        num_features: channels of the reconstruction, 1 at least.
-        extract_blocks: residual blocks that each frame goes through on its own, 1 at least.
-        recon_blocks: residual blocks after the frames are fused, 1 at least.
+        num_features: channels of the reconstruction, 1 to 1024.
+        extract_blocks: residual blocks that each frame goes through on its own, 1 to 1000.
+        recon_blocks: residual blocks after the frames are fused, 1 to 1000.
         scale: factor of super-resolution; 4.
         kernel_size: side of the estimated blur kernel; 13.
-        flow_width: channel multiplier of PWC-Net, above 0; no level has fewer than 2 channels.
+        flow_width: channel multiplier of PWC-Net, above 0, 4 at most; no level has fewer than 2 channels.
     """
 
     num_frames: int = 5
@@ -43,14 +46,18 @@ class NetConfig:
 
     def __post_init__(self) -> None:
         for name, value in FIXED.items():
-            if getattr(self, name) != value:
+            if not isinstance(getattr(self, name), int) or getattr(self, name) != value:
                 raise InputError(f"network.{name}={getattr(self, name)}: it is always {value}; leave it out")
         for name in ("num_features", "extract_blocks", "recon_blocks"):
             number = getattr(self, name)
-            if not isinstance(number, int) or number < 1:
-                raise InputError(f"network.{name}={number}: give a whole number, 1 at least")
-        if not 0 < self.flow_width < math.inf:
-            raise InputError(f"network.flow_width={self.flow_width}: give a number above 0")
+            if not isinstance(number, int) or not 1 <= number <= LARGEST[name]:
+                raise InputError(f"network.{name}={number!r:.60}: give a whole number from 1 to {LARGEST[name]}")
+        if 18 * self.num_features**2 * (self.extract_blocks + self.recon_blocks) > MOST:
+            raise InputError(f"network.num_features={self.num_features}: with so many blocks the network would have "
+                             f"over {MOST:,} parameters; give fewer")
+        width = self.flow_width
+        if not isinstance(width, (int, float)) or not 0 < width <= LARGEST["flow_width"]:
+            raise InputError(f"network.flow_width={width!r:.60}: give a number above 0, {LARGEST['flow_width']} at most")
 
 
 def _neighbours(frames: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGEST = 2**31  # bytes of a file: a checkpoint of the published network has a ninth of it
-OPERATIONS = 1_000_000  # of a pickle: such a checkpoint has 80,000
+OPERATIONS = 300_000  # of a pickle, half a second's work: such a checkpoint has a tenth of it
 PLAIN = (None, None, None, -1, -1, 0)  # the end of the state of a dtype that has neither fields nor objects
 
 VALUES = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",

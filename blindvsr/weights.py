@@ -172,6 +172,8 @@ def _infer_config(state: StateDict, path: Path) -> NetConfig:
         )
     except KeyError as error:
         raise InputError(f"{path} is not a BlindVSR network: it has no {error.args[0]}") from error
+    except (InputError, LookupError, ArithmeticError) as error:  # absurd shapes
+        raise InputError(f"{path} is not a BlindVSR network: {error}") from error
 
 
 def _flow_width(channels: tuple[int, ...]) -> float:
@@ -194,7 +196,7 @@ def check_state_dict(module: torch.nn.Module, state: StateDict, source: str | Pa
     """
     own = module.state_dict()
     wrong = [f"missing {key}" for key in own if key not in state]
-    wrong += [f"unexpected {key}" for key in state if key not in own]
+    wrong += [f"unexpected {key:.80}" for key in state if key not in own]
     wrong += [
         f"{key} is {tuple(state[key].shape)}, not {tuple(tensor.shape)}"
         for key, tensor in own.items() if key in state and state[key].shape != tensor.shape
@@ -214,8 +216,10 @@ def load_network(path: str | Path) -> BlindVSR:
         InputError: for an unusable file, naming up to three tensors that do not fit.
     """
     state, config = _read(path)
-    net = BlindVSR(config or _infer_config(state, Path(path)))
+    with torch.device("meta"):  # without memory, before it is known that the file has what its header says
+        net = BlindVSR(config or _infer_config(state, Path(path)))
     check_state_dict(net, state, path)
+    net = net.to_empty(device="cpu")
     net.load_state_dict(state)
     return net.eval()
 

@@ -1,7 +1,6 @@
 """Weights files as numpy arrays under the names of blindvsr. Nothing here runs code from a file."""
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,9 @@ Rename = tuple[str, str | Callable[[re.Match[str]], str]]
 FORMAT = "blindvsr/1"
 PYRAMID = (16, 32, 64, 96, 128, 196)  # channels of PWC-Net's levels 1..6, at 1/2 .. 1/64 of the size
 FIXED = {"num_frames": 5, "scale": 4, "kernel_size": 13}  # what the whole method is made for
+# far beyond anything that was ever trained: what is larger is a mistake, or a file that means harm
+LARGEST = {"num_features": 1024, "extract_blocks": 1000, "recon_blocks": 1000, "flow_width": 4}
+MOST = 2**28  # parameters of all blocks
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,12 @@ class NetConfig:
 
     Attributes:
         num_frames: frames of a window, whose middle one is restored; 5.
-        num_features: channels of the reconstruction, 1 at least.
-        extract_blocks: residual blocks that each frame goes through on its own, 1 at least.
-        recon_blocks: residual blocks after the frames are fused, 1 at least.
+        num_features: channels of the reconstruction, 1 to 1024.
+        extract_blocks: residual blocks that each frame goes through on its own, 1 to 1000.
+        recon_blocks: residual blocks after the frames are fused, 1 to 1000.
         scale: factor of super-resolution; 4.
         kernel_size: side of the estimated blur kernel; 13.
-        flow_width: channel multiplier of PWC-Net, above 0; no level has fewer than 2 channels.
+        flow_width: channel multiplier of PWC-Net, above 0, 4 at most; no level has fewer than 2 channels.
     """
 
     num_frames: int = 5
@@ -47,14 +49,18 @@ class NetConfig:
 
     def __post_init__(self) -> None:
         for name, value in FIXED.items():
-            if getattr(self, name) != value:
-                raise InputError(f"network.{name}={getattr(self, name)}: it is always {value}")
+            if not isinstance(getattr(self, name), int) or getattr(self, name) != value:
+                raise InputError(f"network.{name}={getattr(self, name)!r:.60}: it is always {value}")
         for name in ("num_features", "extract_blocks", "recon_blocks"):
             number = getattr(self, name)
-            if not isinstance(number, int) or number < 1:
-                raise InputError(f"network.{name}={number}: it must be a whole number, 1 at least")
-        if not 0 < self.flow_width < math.inf:
-            raise InputError(f"network.flow_width={self.flow_width}: it must be above 0")
+            if not isinstance(number, int) or not 1 <= number <= LARGEST[name]:
+                raise InputError(f"network.{name}={number!r:.60}: it must be a whole number from 1 to {LARGEST[name]}")
+        if 18 * self.num_features**2 * (self.extract_blocks + self.recon_blocks) > MOST:
+            raise InputError(f"network.num_features={self.num_features}: with so many blocks the network would have "
+                             f"over {MOST:,} parameters; give fewer")
+        width = self.flow_width
+        if not isinstance(width, (int, float)) or not 0 < width <= LARGEST["flow_width"]:
+            raise InputError(f"network.flow_width={width!r:.60}: it must be above 0, {LARGEST['flow_width']} at most")
 
 
 def scaled_channels(channels: tuple[int, ...], width: float) -> tuple[int, ...]:
@@ -98,7 +104,7 @@ class Weights:
         Raises:
             InputError: naming up to three arrays that are missing, unexpected or of another shape.
         """
-        wrong = self._wrong + [f"unexpected {name}" for name in self._arrays if name not in self._taken]
+        wrong = self._wrong + [f"unexpected {name:.80}" for name in self._arrays if name not in self._taken]
         if wrong:
             more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
             raise InputError(f"--weights {source} belongs to another network: {', '.join(wrong[:3])}{more}; "
@@ -127,7 +133,7 @@ def read_weights(path: str | Path) -> tuple[Arrays, NetConfig]:
     try:
         content, config = reader(path)
         arrays = {_our_name(name): np.asarray(array, np.float32) for name, array in content.items()}
-        return arrays, NetConfig(**config) if config is not None else _infer_config(arrays)
+        return arrays, _checked(NetConfig(**config), arrays) if config is not None else _infer_config(arrays)
     except InputError as error:
         raise InputError(f"--weights {path}: {error}") from error
     except Exception as error:  # whatever a foreign, truncated or hostile file makes the readers say
@@ -172,6 +178,16 @@ def _infer_config(arrays: Arrays) -> NetConfig:
         )
     except KeyError as error:
         raise InputError(f"not a whole network, it has no {error.args[0]}") from error
+
+
+def _checked(config: NetConfig, arrays: Arrays) -> NetConfig:
+    """A header's configuration; InputError, before anything is built, if the arrays have another."""
+    found = _infer_config(arrays)
+    for name in ("num_features", "extract_blocks", "recon_blocks"):
+        if getattr(config, name) != getattr(found, name):
+            raise InputError(f"belongs to another network: its header says {name}={getattr(config, name)}, and its "
+                             f"arrays {getattr(found, name)}; export it again with: blindvsr export")
+    return config
 
 
 def _flow_width(channels: tuple[int, ...]) -> float:

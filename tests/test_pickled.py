@@ -50,10 +50,10 @@ HOSTILE = {
     "negative length": b"\x80\x02\x8b" + struct.pack("<i", -1) + b"a.",
     "decimal number": b"L" + b"9" * 100_000 + b"L\n.",
     "absurd frame": b"\x80\x04\x95" + struct.pack("<Q", 2**63) + b"a.",
-    "nested names": b"\x80\x02}" + b"(" * 1 + b")" + b"\x85" * 300_000 + b"K\x01s.",
-    "nested lists": b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b".",
+    "nested names": b"\x80\x02}" + b"(" * 1 + b")" + b"\x85" * 50_000 + b"K\x01s.",
+    "nested lists": b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b".",
     "lists doubled": b"\x80\x02]q\x00" + b"(h\x00h\x00lq\x00" * 60 + b".",
-    "lists copied": b"\x80\x02(" + b"(NNl" * 60_000 + b"lq\x00"
+    "lists copied": b"\x80\x02(" + b"(NNl" * 40_000 + b"lq\x00"
     + b"ccollections\nOrderedDict\nh\x00\x85R0" * 10_000 + b"}.",
     "text encoded again and again": b"\x80\x02X" + struct.pack("<I", 2_000_000) + b"a" * 2_000_000
     + b"q\x00X\x06\x00\x00\x00latin1q\x01" + b"c_codecs\nencode\n(h\x00h\x01tR" * 5000 + b"l.",
@@ -65,7 +65,7 @@ HOSTILE = {
     "byte array of numbers": b"\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R.",
     "name within a name": b"\x80\x04X\x02\x00\x00\x00npX\x09\x00\x00\x00load.load\x93.",
     "a name that is no text": b"\x80\x04]]\x93.",
-    "operations without end": b"\x80\x02" + b"N0" * 1_000_000 + b".",
+    "operations without end": b"\x80\x02" + b"N0" * 300_000 + b".",
 }
 
 

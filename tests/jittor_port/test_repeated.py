@@ -27,7 +27,8 @@ CONSTANTS = {
     "network": {"network": {"SMALLEST", "COVERED"}, "tiling": {"OVERLAP"}},
     "report": {"metrics": {"CROP", "ENDS"}, "tail": {"SCALE"}},
     "tail": {"tail": {"SCALE", "PLACES"}},
-    "weights": {"flow": {"PYRAMID"}, "network": {"FIXED"}, "weights": {"FORMAT", "OFFICIAL_FLOW", "_NUMBER"}},
+    "weights": {"flow": {"PYRAMID"},
+                "network": {"FIXED", "LARGEST", "MOST"}, "weights": {"FORMAT", "OFFICIAL_FLOW", "_NUMBER"}},
 }
 
 
@@ -54,7 +55,9 @@ def test_configuration() -> None:
 
 @pytest.mark.parametrize("change", [
     {"num_frames": 7}, {"scale": 2}, {"kernel_size": 15}, {"num_features": 0}, {"extract_blocks": 1.5},
-    {"recon_blocks": -1}, {"flow_width": 0}, {"flow_width": float("nan")},
+    {"recon_blocks": -1}, {"flow_width": 0}, {"flow_width": float("nan")}, {"flow_width": "1"},
+    {"recon_blocks": 10**9}, {"num_features": 10**6}, {"flow_width": 1e6}, {"extract_blocks": [1]},
+    {"num_features": 1024, "recon_blocks": 500}, {"scale": 4.0}, {"num_frames": "5"},
 ])
 def test_refused_configurations(change: dict[str, float]) -> None:
     with pytest.raises(InputError, match=f"network.{next(iter(change))}="):
