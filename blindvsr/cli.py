@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from blindvsr import InputError, __version__, score_command
+from blindvsr import InputError, __version__, score_command, terminal
 from blindvsr.outputs import OutputExists, OutputGuard
 from blindvsr.upscale import command as upscale, options as upscale_options
 
@@ -197,10 +197,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     arguments = sys.argv[1:] if arguments is None else arguments
+    terminal.prepare()
     try:
-        return _run(arguments)
+        code = _run(arguments)
+        terminal.close_output()
+        return code
     except InputError as error:
-        print(f"blindvsr: error: {_one_line(error, arguments[0])}", file=sys.stderr)
+        print(f"blindvsr: error: {terminal.printable(_one_line(error, arguments[0]))}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except (OSError, MemoryError, RuntimeError) as error:
+        if (said := terminal.reason(error)) is None:
+            raise
+        print(f"blindvsr: error: {terminal.printable(said)}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, one says it

@@ -57,7 +57,7 @@ class NetConfig:
                              f"over {MOST:,} parameters; give fewer")
         width = self.flow_width
         if not isinstance(width, (int, float)) or not 0 < width <= LARGEST["flow_width"]:
-            raise InputError(f"network.flow_width={width!r:.60}: give a number above 0, {LARGEST['flow_width']} at most")
+            raise InputError(f"network.flow_width={width!r:.60}: give a number from 0 to {LARGEST['flow_width']}")
 
 
 def _neighbours(frames: Tensor) -> Tensor:

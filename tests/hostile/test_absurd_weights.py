@@ -40,8 +40,8 @@ def is_refused(path: Path) -> str:
 
 @pytest.mark.parametrize("change", [
     {"recon_blocks": 10**9}, {"recon_blocks": 1000}, {"num_features": 2**40}, {"num_features": 8.0},
-    {"num_frames": 5.0}, {"recon_blocks": "2"}, {"recon_blocks": [2]}, {"flow_width": "0.1"}, {"flow_width": None}, {"flow_width": 1e300},
-    {"scale": {"x": 4}}, {"unknown": 1}, {"num_features": -(10**30)},
+    {"num_frames": 5.0}, {"recon_blocks": "2"}, {"recon_blocks": [2]}, {"flow_width": "0.1"}, {"flow_width": None},
+    {"flow_width": 1e300}, {"scale": {"x": 4}}, {"unknown": 1}, {"num_features": -(10**30)},
 ])
 def test_headers(change: dict[str, Any], tmp_path: Path) -> None:
     config = json.dumps({**asdict(SMALL), **change})
