@@ -54,6 +54,8 @@ class Encoder:
         stream = container.add_stream(self.codec, rate=rate, options=options)
         stream.height, stream.width = size
         stream.pix_fmt = self.pixels
+        if container.format.name in ("mp4", "mov") and ("hevc" in self.codec or "265" in self.codec):
+            stream.codec_context.codec_tag = "hvc1"  # Apple's players pass over FFmpeg's hev1
         stream.codec_context.bit_rate = self.bit_rate  # PyAV's default would compete with the quality
         return stream
 
