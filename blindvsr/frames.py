@@ -1,15 +1,18 @@
 """Folders of images as RGB uint8 frames: reading them safely, writing them whole."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from blindvsr import InputError
+from blindvsr.outputs import LEFT_BY_SYSTEMS
 
 Frame = NDArray[np.uint8]
 
@@ -32,6 +35,15 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(images, key=natural_order)
 
 
+def left_out(folder: Path) -> list[Path]:
+    """The files of a folder that `image_files` passes over; hidden files and what file managers leave are none."""
+    images = set(image_files(folder))
+    return sorted((
+        path for path in folder.iterdir()
+        if path.is_file() and path not in images and not path.name.startswith(".") and path.name not in LEFT_BY_SYSTEMS
+    ), key=natural_order)
+
+
 def frame_names(files: Sequence[Path]) -> list[str]:
     """Names for what becomes of images: theirs without suffix, or numbers where two would have one (a.png, a.jpg)."""
     stems = [file.stem for file in files]
@@ -44,12 +56,9 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         InputError: if the file is no image.
     """
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientations that swap the sides
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} cannot be read as an image; replace or remove it") from error
+    with opened(path) as image:
+        turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientations that swap the sides
+        return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def read_image(path: Path) -> Frame:
@@ -58,15 +67,48 @@ def read_image(path: Path) -> Frame:
     Raises:
         InputError: if the file is missing, not an image, or truncated.
     """
+    with opened(path) as image:
+        return to_rgb(ImageOps.exif_transpose(image))
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Opens an image; what fails in the block fails as reading does.
+
+    Raises:
+        InputError: if the file is missing, not an image, or truncated.
+    """
     try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):  # 16-bit grey: Pillow would clip it at 255
-                return np.repeat((np.asarray(upright) >> 8).astype(np.uint8)[..., None], 3, axis=2)
-            return np.array(upright.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with _open(path) as image:
+            yield image
+    except (OSError, EOFError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "truncated or damaged" if path.is_file() else "missing"
         raise InputError(f"{path} cannot be read as an image ({reason}); replace or remove it") from error
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:  # TIFF of floats in colour, that OpenCV knows
+        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+        if pixels is None or pixels.dtype not in (np.float32, np.float64) or pixels.ndim != 3:
+            raise
+        return Image.fromarray(_from_floats(pixels[..., 2::-1]))
+
+
+def to_rgb(image: Image.Image) -> Frame:
+    """An image of any mode -> RGB uint8 (H, W, 3), as it stands."""
+    if image.mode.startswith("I"):  # 16-bit grey: Pillow would clip it at 255
+        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode == "F":
+        return np.repeat(_from_floats(np.asarray(image))[..., None], 3, axis=2)
+    return np.array(image.convert("RGB"))
+
+
+def _from_floats(values: NDArray[Any]) -> Frame:
+    """Floats mean 0..1, some with highlights beyond; where they go further still they can only mean 0..255."""
+    scale = 255 if np.nanmax(values, initial=0) <= 16 else 1
+    return np.nan_to_num(values * scale).clip(0, 255).round().astype(np.uint8)
 
 
 def read_images(files: Iterable[Path]) -> Iterator[Frame]:
@@ -92,16 +134,18 @@ def check_size(path: Path, size: tuple[int, ...], expected: tuple[int, ...]) -> 
         )
 
 
-def write_image(path: Path, frame: Frame) -> None:
-    """Writes an RGB uint8 frame (H, W, 3) as PNG, compressed lightly: speed matters more than a tenth of the size.
+def write_image(path: Path, frame: Frame, tags: Mapping[str, bytes] | None = None) -> None:
+    """Writes a frame as PNG, compressed lightly: speed matters more than a tenth of the size.
+
+    Args:
+        path: the file.
+        frame: uint8, RGB (H, W, 3) or with alpha (H, W, 4).
+        tags: of Pillow's PNG writer: `icc_profile` and `exif`.
 
     Raises:
         InputError: if it cannot be written.
     """
-    encoded, data = cv2.imencode(".png", frame[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
     try:
-        if not encoded:
-            raise OSError("encoding failed")
-        path.write_bytes(data.tobytes())
+        Image.fromarray(frame).save(path, format="PNG", compress_level=1, **(tags or {}))
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error

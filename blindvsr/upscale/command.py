@@ -79,11 +79,13 @@ def run(args: argparse.Namespace) -> int:
     from blindvsr.upscale.pipeline import upscale
     from blindvsr.upscale.size import OutputSize
     from blindvsr.video.source import open_source
+    from blindvsr.video.writer import WRITTEN_SUFFIXES
     from blindvsr.weights import BUNDLED, load_network
 
     if args.weights is None and DEFAULT_MODEL not in BUNDLED:
         raise InputError("no model is bundled with this installation: give the network's weights with --weights FILE")
-    source = open_source(args.input, args.fps, args.deinterlace == "auto")
+    is_video = args.output.suffix.lower() in WRITTEN_SUFFIXES
+    source = open_source(args.input, args.fps, deinterlace=args.deinterlace == "auto", srgb=is_video)
     if min(source.size) < SMALLEST:
         raise InputError(f"{args.input} is {source.size[1]}x{source.size[0]}: the least is {SMALLEST}x{SMALLEST}")
     size = OutputSize(args.scale, args.height)

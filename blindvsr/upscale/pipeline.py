@@ -155,12 +155,12 @@ def _open_target(
     if one and source.frames != 1:
         raise InputError(f"OUTPUT {target} holds one image, and {source.path} has {source.frames}: give a folder, "
                          f"whose name has no suffix, or a video file ({', '.join(WRITTEN_SUFFIXES)})")
-    names = source.names()
+    names, tags = source.names(), source.tags()
     with replacing(target, folder=not one) as place:
 
         def write(item: tuple[int, Frame]) -> None:
             try:
-                write_image(place if one else place / f"{next(names)}.png", reduced(item[1], size))
+                write_image(place if one else place / f"{next(names)}.png", reduced(item[1], size), next(tags))
             except InputError as error:  # the temporary name means nothing to the user
                 raise InputError(str(error).replace(str(place), str(target))) from error
 

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import count
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,10 @@ class VideoReader:
     def names(self) -> Iterator[str]:
         """Numbers of eight digits, from 0."""
         return (f"{index:08d}" for index in count())
+
+    def tags(self) -> Iterator[dict[str, bytes]]:
+        """Nothing: what a video says, it says once."""
+        return repeat({})
 
     def _decode(self, container: Any, stream: Any) -> Iterator[Any]:
         """The decoded frames; damaged packets are passed over and noted."""

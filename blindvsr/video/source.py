@@ -1,18 +1,16 @@
 """What there is to restore, a video file or a folder of images, as one and the same thing."""
 
-from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
-from PIL import Image
-
 from blindvsr import InputError
-from blindvsr.frames import IMAGE_SUFFIXES, Frame, check_size, frame_names, image_files, image_size, read_images
+from blindvsr.frames import IMAGE_SUFFIXES, Frame
 from blindvsr.video.colour import Colour
+from blindvsr.video.images import ImageReader
 from blindvsr.video.reader import VideoReader
-from blindvsr.video.timing import Timing, constant
+from blindvsr.video.timing import Timing
 
 
 class Source(Protocol):
@@ -50,66 +48,18 @@ class Source(Protocol):
     def names(self) -> Iterator[str]:
         """Names for the frames as images, without suffix; as many as there are frames, at least."""
 
-
-class ImageReader:
-    """Images as a `Source`."""
-
-    pixel_aspect = Fraction(1)
-    damage: str | None = None  # an unreadable image is an error: the others are of no use without it
-    end: int | None = None
-    sound: Path | None = None
-    extras: Path | None = None
-
-    def __init__(self, path: Path, rate: Fraction) -> None:
-        """Looks at the headers of all images.
-
-        Args:
-            path: a folder of images, or one image.
-            rate: frames per second.
-
-        Raises:
-            InputError: if there are no images, one cannot be read, or their sizes differ.
-        """
-        self.path = path
-        self._files = image_files(path) if path.is_dir() else [path]
-        if not self._files:
-            raise InputError(f"{path} holds no images ({' '.join(IMAGE_SUFFIXES)}): give a video or the folder of one")
-        self.size = image_size(self._files[0])
-        for file in self._files[1:]:
-            check_size(file, image_size(file), self.size)
-        self.frames = len(self._files)
-        self.timing = constant(rate)
-        self.colour = Colour()
-        self.notes = self._conversions()
-
-    def timed(self) -> Iterator[tuple[int, Frame]]:
-        """(time in ticks of `timing.time_base`, RGB uint8 (H, W, 3))."""
-        for index, frame in enumerate(read_images(self._files)):
-            yield index * self.timing.frame_ticks, frame
-
-    def names(self) -> Iterator[str]:
-        """Those of the images, or numbers where two would have one."""
-        return iter(frame_names(self._files))
-
-    def _conversions(self) -> list[str]:
-        found: Counter[str] = Counter()
-        for file in self._files:
-            with Image.open(file) as image:
-                bands = image.getbands()
-                if bands[-1] in "Aa" or "transparency" in image.info:
-                    found["transparency is dropped"] += 1
-                if image.mode != "P" and len(set(bands) - set("Aa")) == 1:
-                    found["grey becomes RGB"] += 1
-        return [f"{self.path}: {what} (in {number} of {self.frames} images)" for what, number in found.items()]
+    def tags(self) -> Iterator[dict[str, bytes]]:
+        """What the frames carry as images beside their pixels; as many as there are frames, at least."""
 
 
-def open_source(path: Path, rate: Fraction, deinterlace: bool = True) -> Source:
+def open_source(path: Path, rate: Fraction, deinterlace: bool = True, srgb: bool = False) -> Source:
     """Opens whatever is at `path`.
 
     Args:
         path: a video file, a folder of images, or an image.
         rate: frames per second of images; videos have their own.
         deinterlace: make whole frames of interlaced video.
+        srgb: convert images with a colour profile of their own to sRGB, as for a video; PNG can hold the profile.
 
     Raises:
         InputError: as `VideoReader` and `ImageReader`, and if there is nothing.
@@ -117,5 +67,5 @@ def open_source(path: Path, rate: Fraction, deinterlace: bool = True) -> Source:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageReader(path, rate)
+        return ImageReader(path, rate, srgb)
     return VideoReader(path, deinterlace)
