@@ -41,11 +41,14 @@ class Extras:
                     left["timecode"] += int(bool(video.metadata.pop("timecode")))  # it counts 30 or 60 a second
             elif stream.type != "audio" and not self._add(stream):
                 left[kind(stream)] += 1
-        if chapters := self._input.chapters() if hasattr(output, "set_chapters") else []:  # from PyAV 15 on
+        chapters = self._input.chapters() if hasattr(output, "set_chapters") else []  # from PyAV 15 on
+        if self._suffix == ".gif":
+            left["chapter"] = len(chapters)
+        elif chapters:
             output.set_chapters([{**chapter, "metadata": texts(chapter["metadata"])} for chapter in chapters])
         for known in ("data (bin_data)", "data"):  # MP4's own tracks of timecode and chapters
             left.pop(known, None)
-        if left:
+        if left := +left:
             warnings.warn(f"{source}: left out, as {target.suffix} cannot hold it: {listed(left)}", stacklevel=2)
         self._packets = self._read()
         self._next = next(self._packets, None)
@@ -99,8 +102,9 @@ class Extras:
 
     def _translate(self, stream: Any) -> bool:
         """Subtitles that are texts become those of the container; colours and places of ASS may be lost there."""
-        reader, name = stream.codec_context, WRITTEN_AS[self._suffix]
-        if reader is None or reader.name not in TEXTUAL or not hasattr(reader, "decode2"):  # from PyAV 17 on
+        reader, name = stream.codec_context, WRITTEN_AS.get(self._suffix)
+        # before PyAV 17 there is no decode2
+        if name is None or reader is None or reader.name not in TEXTUAL or not hasattr(reader, "decode2"):
             return False
         reader.open(strict=False)
         copy = self._output.add_stream(name)
@@ -150,7 +154,8 @@ def warn_of_all(source: Path) -> None:
 def kind(stream: Any) -> str:
     """What to call a stream that is left out."""
     name = stream.codec_context.name if stream.codec_context else getattr(stream, "name", None)
-    return f"{stream.type} ({name})" if name else stream.type
+    what = "cover" if stream.type == "video" and stream.disposition & ATTACHED_PICTURE else stream.type
+    return f"{what} ({name})" if name else what
 
 
 def listed(found: Counter[str]) -> str:

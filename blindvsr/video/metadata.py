@@ -58,12 +58,12 @@ def copy_texts(source: Any, output: Any, suffix: str) -> list[str]:
     # MP4 gives some twice, with a language and without
     said = {key: text for key, text in said.items() if "-" not in key or key.partition("-")[0] not in said}
     held = said
-    if suffix != ".mkv":
+    if suffix not in (".mkv", ".webm"):
         said = {key.lower(): text for key, text in said.items()}  # Matroska writes most in capitals
         place = said.pop("com.apple.quicktime.location.iso6709", None)
         if place:
             said.setdefault("location", place)
-        held = {key: text for key, text in said.items() if key in HELD_BY_MP4}
+        held = {key: text for key, text in said.items() if suffix != ".gif" and key in HELD_BY_MP4}
     output.metadata.update(held)
     return sorted(said.keys() - held.keys())
 
