@@ -81,6 +81,8 @@ def opened(path: Path) -> Iterator[Image.Image]:
     try:
         with _open(path) as image:
             yield image
+    except InputError:  # says better what is wrong
+        raise
     except (OSError, EOFError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "truncated or damaged" if path.is_file() else "missing"
         raise InputError(f"{path} cannot be read as an image ({reason}); replace or remove it") from error

@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
     from blindvsr.restorer import fastest_precision, resolve_precision
     from blindvsr.upscale.pipeline import upscale
     from blindvsr.upscale.size import OutputSize
+    from blindvsr.video.encoder import WRITTEN_SUFFIXES
     from blindvsr.video.source import open_source
-    from blindvsr.video.writer import WRITTEN_SUFFIXES
     from blindvsr.weights import BUNDLED, load_network
 
     if args.weights is None and DEFAULT_MODEL not in BUNDLED:

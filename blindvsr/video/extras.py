@@ -42,13 +42,11 @@ class Extras:
             elif stream.type != "audio" and not self._add(stream):
                 left[kind(stream)] += 1
         chapters = self._input.chapters() if hasattr(output, "set_chapters") else []  # from PyAV 15 on
-        if self._suffix == ".gif":
-            left["chapter"] = len(chapters)
-        elif chapters:
+        if chapters:
             output.set_chapters([{**chapter, "metadata": texts(chapter["metadata"])} for chapter in chapters])
         for known in ("data (bin_data)", "data"):  # MP4's own tracks of timecode and chapters
             left.pop(known, None)
-        if left := +left:
+        if left:
             warnings.warn(f"{source}: left out, as {target.suffix} cannot hold it: {listed(left)}", stacklevel=2)
         self._packets = self._read()
         self._next = next(self._packets, None)
@@ -102,9 +100,9 @@ class Extras:
 
     def _translate(self, stream: Any) -> bool:
         """Subtitles that are texts become those of the container; colours and places of ASS may be lost there."""
-        reader, name = stream.codec_context, WRITTEN_AS.get(self._suffix)
+        reader, name = stream.codec_context, WRITTEN_AS[self._suffix]
         # before PyAV 17 there is no decode2
-        if name is None or reader is None or reader.name not in TEXTUAL or not hasattr(reader, "decode2"):
+        if reader is None or reader.name not in TEXTUAL or not hasattr(reader, "decode2"):
             return False
         reader.open(strict=False)
         copy = self._output.add_stream(name)

@@ -63,7 +63,7 @@ def copy_texts(source: Any, output: Any, suffix: str) -> list[str]:
         place = said.pop("com.apple.quicktime.location.iso6709", None)
         if place:
             said.setdefault("location", place)
-        held = {key: text for key, text in said.items() if suffix != ".gif" and key in HELD_BY_MP4}
+        held = {key: text for key, text in said.items() if key in HELD_BY_MP4}
     output.metadata.update(held)
     return sorted(said.keys() - held.keys())
 
