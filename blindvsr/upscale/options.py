@@ -8,6 +8,8 @@ DEFAULT_MODEL = "clean"
 EXAMPLES = """\
 examples:
   blindvsr upscale my.mp4 restored.mp4
+  blindvsr upscale videos/ restored/ --height 1080
+  blindvsr upscale photo.jpg restored.png
   blindvsr upscale frames/ restored/ --save_kernel kernel.mat
   blindvsr upscale frames/ restored.mkv --fps 24000/1001 --weights net.safetensors --overwrite"""
 
@@ -36,10 +38,13 @@ _tile.__name__, _rate.__name__, _rows.__name__ = "size or auto", "rate", "height
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `blindvsr upscale`; imports nothing heavy."""
-    parser.add_argument("input", type=Path, metavar="INPUT", help="video file or folder of images")
+    parser.add_argument("inputs", type=Path, metavar="INPUT", nargs="+",
+                        help="video file, image, or folder of images; several of them, or a folder of videos and "
+                             "folders, are restored one by one")
     parser.add_argument("output", type=Path, metavar="OUTPUT",
                         help="video file (.mp4, .mkv, .mov, .webm or .gif; frame rate and sound are kept), or "
-                             "folder for PNG images; one .png for one image")
+                             "folder for PNG images; one .png for one image; for "
+                             "several inputs a folder for their results")
     _network_arguments(parser.add_argument_group("the network"))
     _video_arguments(parser.add_argument_group("video files"))
     outputs = parser.add_argument_group("outputs")

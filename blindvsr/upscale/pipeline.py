@@ -18,6 +18,7 @@ from blindvsr.network import BlindVSR
 from blindvsr.outputs import replacing
 from blindvsr.progress import progress
 from blindvsr.stream import restore, windows
+from blindvsr.upscale.jobs import IMAGE
 from blindvsr.upscale.kernel_track import KernelTrack
 from blindvsr.upscale.size import OutputSize, reduced
 from blindvsr.video.encoder import WRITTEN_SUFFIXES
@@ -29,7 +30,6 @@ from blindvsr.video.writer import write_video
 DEPTH = 2  # frames that wait on either side of the network: more would only take memory
 SAMPLED = 8  # without a file of kernels, one frame in so many is looked at: the estimate is 1 % of the plain network
 
-IMAGE = ".png"  # what images are written as
 LINE = "{n_fmt}/{total_fmt} frames, {rate_noinv_fmt}, {remaining} left"
 BAR = "{percentage:3.0f}% |{bar}| " + LINE
 
@@ -40,12 +40,14 @@ class Summary:
 
     Attributes:
         frames: restored and written.
+        size: (H, W) of what was written.
         seconds: from the first frame's decoding to the last one's writing.
         cycle_psnr: dB, see `KernelTrack`.
         damage: what was wrong with the input, or None.
     """
 
     frames: int
+    size: tuple[int, int]
     seconds: float
     cycle_psnr: float
     damage: str | None
@@ -80,6 +82,7 @@ def upscale(
         InputError: if something cannot be read or written. Nothing is left under the target's name then.
     """
     track = KernelTrack(net, every=1 if kernel_file else SAMPLED)
+    out = size.of(source.size, even=target.suffix.lower() in WRITTEN_SUFFIXES and target.suffix.lower() != ".gif")
     started = time.perf_counter()
     with ExitStack() as files:
         pictures = None
@@ -87,14 +90,14 @@ def upscale(
             pictures = [files.enter_context(replacing(kernel_file.with_suffix(end))) for end in (".mat", ".png")]
         with (
             _warnings_beside_the_bar(),
-            _open_target(source, target, size, codec, crf) as write,
+            _open_target(source, target, out, codec, crf) as write,
             write_behind(write, DEPTH) as hand_over,
         ):
             count = _run(net, source, tile, precision, track, hand_over)
         seconds = time.perf_counter() - started
         if pictures:
             track.save(*pictures)
-    return Summary(count, seconds, track.cycle_psnr, source.damage)
+    return Summary(count, out, seconds, track.cycle_psnr, source.damage)
 
 
 def _run(
@@ -135,12 +138,11 @@ def _warnings_beside_the_bar() -> Iterator[None]:
 
 @contextmanager
 def _open_target(
-    source: Source, target: Path, wanted: OutputSize, codec: str | None, crf: float | None,
+    source: Source, target: Path, size: tuple[int, int], codec: str | None, crf: float | None,
 ) -> Iterator[Callable[[tuple[int, Frame]], None]]:
     """A function that writes (time, frame) to a video, an image or a folder; all appears at the end of the block."""
     suffix = target.suffix.lower()
     moving, gif = suffix in WRITTEN_SUFFIXES, suffix == ".gif"
-    size = wanted.of(source.size, even=moving and not gif)
     if source.extras and (gif or not moving):
         warn_of_all(source.extras)
     if moving:
