@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
 
 # FFmpeg's numbers (AVCOL_SPC_*, AVCOL_RANGE_*): the same in every version
-BT709, UNSPECIFIED, BT601 = 1, 2, 6
+BT709, UNSPECIFIED, BT601, YCGCO = 1, 2, 6, 8
+HDR = {16: "PQ", 18: "HLG"}  # AVCOL_TRC_*
 LIMITED, FULL = 1, 2
 LUMA_WEIGHTS = {  # matrix -> weights of red and blue
     BT709: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), BT601: (0.299, 0.114), 7: (0.212, 0.087),
@@ -49,7 +50,7 @@ class Colour:
         """
         guess = BT709 if size[0] > 576 or size[1] > 1024 else BT601
         colour = cls(
-            matrix=codec.colorspace if codec.colorspace in LUMA_WEIGHTS else guess,
+            matrix=codec.colorspace if codec.colorspace in (*LUMA_WEIGHTS, YCGCO) else guess,
             range=FULL if codec.color_range == FULL else LIMITED,
             primaries=codec.color_primaries, transfer=codec.color_trc,
             chroma_left=codec.name != "mjpeg",
@@ -62,9 +63,12 @@ class Colour:
 
     def equation(self) -> NDArray[np.float64]:
         """(3, 4): RGB (0..255) and 1 -> YUV (0..255)."""
-        red, blue = LUMA_WEIGHTS[self.matrix]
-        luma = np.array([red, 1 - red - blue, blue])
-        matrix = np.stack((luma, (np.eye(3)[2] - luma) / (2 - 2 * blue), (np.eye(3)[0] - luma) / (2 - 2 * red)))
+        if self.matrix == YCGCO:
+            matrix = np.array([[1, 2, 1], [-1, 2, -1], [2, 0, -2]]) / 4
+        else:
+            red, blue = LUMA_WEIGHTS[self.matrix]
+            luma = np.array([red, 1 - red - blue, blue])
+            matrix = np.stack((luma, (np.eye(3)[2] - luma) / (2 - 2 * blue), (np.eye(3)[0] - luma) / (2 - 2 * red)))
         if self.range == LIMITED:
             matrix *= np.array([[219], [224], [224]]) / 255
         return np.column_stack((matrix, [16 if self.range == LIMITED else 0, 128, 128]))

@@ -13,7 +13,7 @@ from av.sidedata.sidedata import Type as SideDataType
 
 from blindvsr import InputError
 from blindvsr.frames import Frame
-from blindvsr.video.colour import Colour, ToRGB, is_grey
+from blindvsr.video.colour import HDR, Colour, ToRGB, is_grey
 from blindvsr.video.deinterlace import deinterlaced
 from blindvsr.video.packets import open_video, scan
 from blindvsr.video.timing import Timing
@@ -67,7 +67,9 @@ class VideoReader:
             self.size = self._coded[::-1] if self.turns % 2 else self._coded
             aspect = stream.sample_aspect_ratio or Fraction(1)
             self.pixel_aspect = 1 / aspect if self.turns % 2 else aspect
-            self.notes = _conversions(first.format, self.path)
+            self.notes = _conversions(first.format, self.path, self.colour)
+            if stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) == "1":
+                self.notes.append(f"{self.path}: transparency is dropped")  # VP8 and VP9 hide it from their decoder
 
     def __iter__(self) -> Iterator[Frame]:
         """RGB uint8 (H, W, 3), upright. See `timed` for the times."""
@@ -134,14 +136,17 @@ class VideoReader:
         return np.ascontiguousarray(np.rot90(frame, self.turns))
 
 
-def _conversions(layout: Any, path: Path) -> list[str]:
+def _conversions(layout: Any, path: Path, colour: Colour) -> list[str]:
     notes = []
     if any(part.is_alpha for part in layout.components):
         notes.append(f"{path}: transparency is dropped")
     if is_grey(layout):
         notes.append(f"{path}: grey becomes RGB")
     depth = max(part.bits for part in layout.components)
-    if depth > 8 and not layout.has_palette:
+    if colour.transfer in HDR:
+        notes.append(f"{path}: HDR ({HDR[colour.transfer]}) of {depth} bits per sample becomes 8, with its colours as "
+                     "they are: smooth areas may show bands")
+    elif depth > 8 and not layout.has_palette:
         notes.append(f"{path}: {depth} bits per sample become 8")
     return notes
 

@@ -58,6 +58,22 @@ def test_colour_bars_out(tmp_path: Path, standard: str, full: bool, suffix: str)
     assert np.abs(stored - np.clip(bars_yuv(standard, full), 0, 255)).max() <= 1
 
 
+def test_green_and_orange_differences(tmp_path: Path) -> None:
+    """YCgCo by its definition: Cg and Co stand where the others have U and V."""
+    luma, green, orange = 16 + 219 * 0.25, 128 - 224 * 0.25, 128 + 224 * 0.5  # of pure red
+    planes = [np.full(shape, round(value), np.uint8) for value, shape in
+              ((luma, (32, 48)), (green, (8, 48)), (orange, (8, 48)))]
+    frame = av.VideoFrame.from_ndarray(np.concatenate(planes), format="yuv420p")
+    path = make_video(tmp_path / "v.mkv", [frame], codec="ffv1", tags={"colorspace": 8, "color_range": 1})
+    assert np.abs(next(iter(read_video(path)))[16, 16].astype(int) - (255, 0, 0)).max() <= 2
+
+
+def test_hdr_is_said(tmp_path: Path) -> None:
+    frames = [bars_frame(32, 256, "bt709", False).reformat(format="yuv420p10le")]
+    path = make_video(tmp_path / "v.mkv", frames, codec="ffv1", pix_fmt="yuv420p10le", tags={"color_trc": 16})
+    assert any("HDR (PQ) of 10 bits per sample becomes 8" in note for note in VideoReader(path).notes)
+
+
 def test_ten_bits(tmp_path: Path) -> None:
     frames = [bars_frame(32, 256, "bt709", False).reformat(format="yuv420p10le") for _ in range(2)]
     tags = {"colorspace": 1, "color_range": 1}
@@ -67,7 +83,7 @@ def test_ten_bits(tmp_path: Path) -> None:
     assert np.abs(next(iter(reader))[16, 16::32].astype(int) - BARS).max() <= 1
 
 
-@pytest.mark.parametrize("matrix", [1, 5, 6, 7, 9])
+@pytest.mark.parametrize("matrix", [1, 5, 6, 7, 8, 9])
 @pytest.mark.parametrize("full", [False, True])
 def test_matrices_are_exact(matrix: int, full: bool) -> None:
     colour = Colour(matrix=matrix, range=2 if full else 1)

@@ -95,6 +95,9 @@ def test_transparency_and_grey_are_noted(tmp_path: Path) -> None:
     reader = VideoReader(make_video(tmp_path / "a.mov", clear, codec="qtrle", pix_fmt="argb"))
     assert "transparency" in reader.notes[0]
     assert np.array_equal(list(reader)[1], frames[1])
+    clear = [frame.reformat(format="yuva420p") for frame in clear]
+    reader = VideoReader(make_video(tmp_path / "a.webm", clear, codec="libvpx-vp9", pix_fmt="yuva420p"))
+    assert [note.partition(": ")[2] for note in reader.notes] == ["transparency is dropped"]
     grey = [av.VideoFrame.from_ndarray(f[..., 0].copy(), format="gray") for f in frames]
     reader = VideoReader(make_video(tmp_path / "g.mkv", grey, codec="ffv1", pix_fmt="gray", tags={"color_range": 2}))
     assert "grey" in reader.notes[0]
