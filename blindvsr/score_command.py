@@ -1,7 +1,6 @@
 """`blindvsr score`: the options, and what is printed and written."""
 
 import argparse
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +9,16 @@ from blindvsr import InputError
 from blindvsr.outputs import OutputGuard
 
 if TYPE_CHECKING:
-    from blindvsr.metrics import Scores
+    from blindvsr.report import Picture
+    from blindvsr.scoring import Pairs
 
 EXAMPLES = """\
 examples:
   blindvsr score --sr build/restored --gt build/vid4
   blindvsr score --sr build/restored --gt build/vid4 --all_frames --json build/scores.json
   blindvsr score --sr build/restored --gt build/vid4 --bicubic --channels y
-  blindvsr score --sr results/BDx4 --gt Vid4/GT --lr Vid4/BDx4 --bicubic"""
+  blindvsr score --sr results/BDx4 --gt Vid4/GT --lr Vid4/BDx4 --bicubic
+  blindvsr score --sr build/restored --gt build/vid4 --html build/scores.html --show calendar/00000020"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="ground truth: the same, or a test set with HR/ or GT/. Frames pair by name. Of Vimeo-90K "
                              "(sequences/ and its list of test clips) frame 4 alone counts")
     parser.add_argument("--lr", type=Path, metavar="DIR",
-                        help="low-resolution videos, for --bicubic (default: LR_blurdown_x4/, BIx4/ or BDx4/ of --gt)")
+                        help="low-resolution videos, for --bicubic and --html (default: LR_blurdown_x4/, BIx4/ or "
+                             "BDx4/ of --gt)")
     parser.add_argument("--all_frames", action="store_true",
                         help="score every frame (default: all but the first two and the last two, as published)")
     parser.add_argument("--channels", choices=("rgb", "y"), default="rgb",
@@ -37,9 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "papers do (default: %(default)s)")
     parser.add_argument("--bicubic", action="store_true",
                         help="score bicubic upsampling of the low-resolution videos too, aligned with the ground truth")
+    parser.add_argument("--temporal", action="store_true",
+                        help="measure temporal consistency too, which takes long: the warping error, with the flow of "
+                             "the bundled network, and tOF; the lower, the better")
     parser.add_argument("--json", type=Path, metavar="FILE",
                         help="write the table into this file, and as CSV beside it")
     parser.add_argument("--per_frame", type=Path, metavar="FILE.csv", help="write the values of every frame as CSV")
+    parser.add_argument("--html", type=Path, metavar="FILE",
+                        help="write one page with the table, curves over the frames, and a slider between input, "
+                             "bicubic, restored and truth; it holds its pictures and needs no other file")
+    parser.add_argument("--show", nargs="+", default=(), metavar="VIDEO/FRAME",
+                        help="frames for the slider, calendar/00000020 say (default: the worst one of each video, of "
+                             "eight videos at most)")
     parser.add_argument("--overwrite", action="store_true", help="replace what stands where the output goes")
 
 
@@ -49,39 +60,63 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
     if arguments.json:
         for file in (arguments.json, arguments.json.with_suffix(".csv")):
             guard.check(file, name="--json")
-    if arguments.per_frame:
-        guard.check(arguments.per_frame, name="--per_frame")
+    for name in ("per_frame", "html"):
+        if getattr(arguments, name):
+            guard.check(getattr(arguments, name), name=f"--{name}")
 
 
-def _bicubic(arguments: argparse.Namespace, videos: Sequence[str] | None) -> "dict[str, Scores]":
-    """Scores the baseline for these videos, or all. It is aligned: LR pixel i lies on HR pixel 4 i, except in sets made
-    by plain bicubic downsampling (BIx4), where it lies in the middle of its 4x4 pixels."""
-    from blindvsr.degrade import bicubic_up
+def _low_pairs(arguments: argparse.Namespace, results: "Pairs | None") -> "tuple[Pairs | None, bool]":
+    """The low-resolution frames of the videos that are scored, or None where nobody asked for them; and whether their
+    pixels lie in the middle of the 4x4 that they stand for, see `pairs.is_centred`."""
+    from blindvsr.datasets import LR_FOLDERS
     from blindvsr.pairs import is_centred, low_folder, match_folders
-    from blindvsr.scoring import score_pairs
 
+    there = arguments.lr or any((arguments.gt / name).is_dir() for name in LR_FOLDERS)
+    if not (arguments.bicubic or arguments.html and there):
+        return None, False
     low = arguments.lr or low_folder(arguments.gt, f"gt={str(arguments.gt)!r}", "--lr")
     pairs = match_folders(low, arguments.gt, "lr", arguments.all_frames)
-    if videos and len(videos) == len(pairs) == 1:  # bare folders need no common name
-        pairs = dict(zip(videos, pairs.values(), strict=True))
-    for name in videos or ():
+    names = list(results or pairs)
+    if len(names) == len(pairs) == 1:  # bare folders need no common name
+        pairs = dict(zip(names, pairs.values(), strict=True))
+    for name in names:
         if name not in pairs:
             raise InputError(f"lr={str(low)!r}: no frames of video {name}, of which there are results")
-    chosen = {name: pairs[name] for name in videos or pairs}
-    return score_pairs(chosen, arguments.channels, partial(bicubic_up, centred=is_centred(low)))
+    return {name: pairs[name] for name in names}, is_centred(low)
+
+
+def _picture(files: tuple[Path, Path], low: Path | None, centred: bool, video: str) -> "Picture":
+    """What the slider shows of one frame: of its (restored, truth) files, and of the low-resolution one."""
+    from blindvsr.degrade import SCALE, bicubic_up
+    from blindvsr.frames import read_image
+    from blindvsr.report import Picture
+    from blindvsr.scoring import crop_to
+
+    restored = read_image(files[0])
+    images = {"restored": restored, "truth": crop_to(read_image(files[1]), restored, files[0])}
+    if low:
+        small = read_image(low)
+        images |= {"input": small, "bicubic": bicubic_up(small, centred=centred)}
+    return Picture(video, files[1].stem, images, 0 if centred else (SCALE - 1) / 2)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the table, and writes what was asked for."""
-    if not (arguments.sr or arguments.bicubic):
+    if not (arguments.sr or arguments.bicubic and not arguments.html):
         raise InputError("--sr is missing: give the folder of restored videos, or --bicubic to score the baseline")
+    if arguments.show and not arguments.html:
+        raise InputError(f"--show {arguments.show[0]}: pictures are on the page of --html alone; give it too")
     _check_outputs(arguments)
+    from blindvsr.degrade import bicubic_up
     from blindvsr.pairs import match_folders
+    from blindvsr.report import chosen_frames, write_report
     from blindvsr.scoring import score_pairs, summarise, table, write_frames, write_summary
 
     pairs = match_folders(arguments.sr, arguments.gt, all_frames=arguments.all_frames) if arguments.sr else None
-    baseline = _bicubic(arguments, list(pairs) if pairs else None) if arguments.bicubic else {}
-    scores = score_pairs(pairs, arguments.channels) if pairs else baseline
+    low, centred = _low_pairs(arguments, pairs)
+    options = {"channels": arguments.channels, "temporal": arguments.temporal}
+    baseline = score_pairs(low, enlarge=partial(bicubic_up, centred=centred), **options) if low else {}
+    scores = score_pairs(pairs, **options) if pairs else baseline
     summary = summarise(scores, arguments.channels)
     if pairs and baseline:
         summary["bicubic"] = summarise(baseline)
@@ -90,4 +125,9 @@ def run(arguments: argparse.Namespace) -> int:
         write_summary(summary, arguments.json)
     if arguments.per_frame:
         write_frames(scores, arguments.per_frame)
+    if arguments.html:
+        assert pairs is not None
+        pictures = [_picture(pairs[video][index], low[video][index][0] if low else None, centred, video)
+                    for video, index in chosen_frames(scores, arguments.show)]
+        write_report(arguments.html, summary, scores, baseline, pictures, f"Scores of {arguments.sr.resolve().name}")
     return 0

@@ -121,7 +121,7 @@ def crop_to(truth: Frame, restored: Frame, name: object) -> Frame:
 
 
 def score_pairs(
-    pairs: Pairs, channels: Channels = "rgb", enlarge: Callable[[Frame], Frame] | None = None
+    pairs: Pairs, channels: Channels = "rgb", enlarge: Callable[[Frame], Frame] | None = None, temporal: bool = False
 ) -> dict[str, Scores]:
     """Scores frames, each read from its file.
 
@@ -129,14 +129,18 @@ def score_pairs(
         pairs: the frames of every video, each with its ground truth.
         channels: rgb, or y for the luma alone.
         enlarge: makes the frames as large as the ground truth; None for those that are.
+        temporal: measure temporal consistency too, see `blindvsr.temporal`.
 
     Raises:
-        InputError: for unreadable images or sizes that do not fit.
+        InputError: for unreadable images, sizes that do not fit, or too few frames for `temporal`.
     """
-    def score(pair: tuple[Path, Path]) -> tuple[float, float]:
-        restored, truth = read_image(pair[0]), read_image(pair[1])
+    def read(pair: tuple[Path, Path]) -> tuple[Frame, Frame]:
+        restored = read_image(pair[0])
         restored = enlarge(restored) if enlarge else restored
-        truth = crop_to(truth, restored, pair[0])
+        return restored, crop_to(read_image(pair[1]), restored, pair[0])
+
+    def score(pair: tuple[Path, Path]) -> tuple[float, float]:
+        restored, truth = read(pair)
         return psnr(restored, truth, channels=channels), ssim(restored, truth, channels=channels)
 
     jobs = [(video, pair) for video, files in pairs.items() for pair in files]
@@ -146,6 +150,13 @@ def score_pairs(
         for (video, _), value in zip(progress(jobs, desc="scoring", unit=" frame"), values, strict=True):
             scores[video].psnr.append(value[0])
             scores[video].ssim.append(value[1])
+    if temporal:
+        from blindvsr.temporal import consistency, flow_network  # the network takes a while to load
+
+        net = flow_network()
+        for video, files in pairs.items():
+            frames = progress(files, desc=f"flow of {video}", unit=" frame")
+            scores[video].temporal = consistency(net, map(read, frames), video)
     return scores
 
 

@@ -1,0 +1,118 @@
+"""Temporal consistency of restored frames, held against ground truth: warping error and tOF.
+
+Both grow with flicker and false motion. A blurred result has a low warping error too, so it tells something only beside
+PSNR, or beside another method at the same PSNR.
+"""
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from blindvsr import InputError
+from blindvsr.frames import Frame
+from blindvsr.metrics import CROP
+from blindvsr.network import BlindVSR
+from blindvsr.ops import backwarp, to_tensor
+from blindvsr.ops.warp import coverage
+from blindvsr.weights import load_network
+
+
+class Consistency:
+    """Measures the frames of one video, handed over one after another.
+
+    warping_error, after Lai et al., Learning Blind Video Temporal Consistency, ECCV 2018: with S the restored frames in
+    [0, 1] and F the flow from frame t of the ground truth to frame t + 1,
+        sum over p of M(p) |S_t(p) - S_t+1(p + F(p))|^2 / sum over p of M(p),
+    averaged over the channels. M is 0 where p + F(p) leaves the picture and where Ruder et al. (Artistic Style Transfer
+    for Videos, GCPR 2016) see an occlusion, |F + B|^2 > 0.01 (|F|^2 + |B|^2) + 0.5 with B the flow back at p + F(p), or
+    a motion boundary, |grad F|^2 > 0.01 |F|^2 + 0.002. There F is FlowNet 2's, here a network's of ours.
+
+    tOF, after Chu et al., Learning Temporal Coherence via Self-Supervision for GAN-based Video Generation (TecoGAN),
+    ACM TOG 2020: the mean over the pixels of |OF(S_t, S_t+1) - OF(T_t, T_t+1)|, T the ground truth and OF Farneback's
+    flow of the grey frames with the parameters of their code; in pixels. They leave a border of 8 pixels or more out,
+    here it is the protocol's 4.
+
+    Args:
+        net: its flow network is used, on the device where it is.
+    """
+
+    def __init__(self, net: BlindVSR) -> None:
+        self.net = net
+        self.values: dict[str, list[float]] = {"warping_error": [], "tof": []}
+        self._before: tuple[Frame, Frame] | None = None
+
+    def add(self, restored: Frame, truth: Frame) -> None:
+        """Measures a frame against the one before it; the first one adds nothing.
+
+        Args:
+            restored: uint8 RGB (H, W, 3).
+            truth: its ground truth, of the same size.
+        """
+        if self._before is not None:
+            first, true = self._before
+            self.values["warping_error"].append(self._warping_error((first, restored), (true, truth)))
+            self.values["tof"].append(_tof((first, restored), (true, truth)))
+        self._before = (restored, truth)
+
+    @torch.inference_mode()
+    def _warping_error(self, restored: tuple[Frame, Frame], truth: tuple[Frame, Frame]) -> float:
+        device = next(self.net.parameters()).device
+        first, second = (to_tensor(frame[None], device) for frame in truth)
+        forward, backward = self.net.flow(first, second).float(), self.net.flow(second, first).float()
+        seen = _visible(forward, backward)[..., CROP:-CROP, CROP:-CROP]
+        before, after = (to_tensor(frame[None], device) for frame in restored)
+        squares = (before - backwarp(after, forward)).square().mean(1, keepdim=True)[..., CROP:-CROP, CROP:-CROP]
+        return float((squares * seen).double().sum() / seen.double().sum().clamp(min=1))
+
+
+def _visible(forward: Tensor, backward: Tensor) -> Tensor:
+    """M of the warping error, (1, 1, H, W) of 0 and 1."""
+    back = backwarp(backward, forward)
+    lengths = forward.square().sum(1, keepdim=True)
+    returns = (forward + back).square().sum(1, keepdim=True)
+    occluded = returns > 0.01 * (lengths + back.square().sum(1, keepdim=True)) + 0.5
+    down = torch.diff(forward, dim=2, append=forward[:, :, -1:]).square()
+    right = torch.diff(forward, dim=3, append=forward[..., -1:]).square()
+    boundary = (down + right).sum(1, keepdim=True) > 0.01 * lengths + 0.002
+    return ((coverage(forward) >= 0.999) & ~occluded & ~boundary).float()
+
+
+def _tof(restored: tuple[Frame, Frame], truth: tuple[Frame, Frame]) -> float:
+    difference = _farneback(*restored) - _farneback(*truth)
+    return float(np.linalg.norm(difference[CROP:-CROP, CROP:-CROP], axis=2).mean())
+
+
+def _farneback(first: Frame, second: Frame) -> NDArray[np.float32]:
+    before, after = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second))
+    start = np.zeros((*before.shape, 2), np.float32)
+    return np.asarray(cv2.calcOpticalFlowFarneback(before, after, start, 0.5, 3, 15, 3, 5, 1.2, 0), np.float32)
+
+
+def flow_network() -> BlindVSR:
+    """The bundled network, whose flow measures warping errors: the same whatever network is scored."""
+    net = load_network("clean")
+    return net.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def consistency(net: BlindVSR, frames: Iterable[tuple[Frame, Frame]], name: str) -> dict[str, list[float]]:
+    """The measures of a whole video: name -> a value for every frame but the first.
+
+    Args:
+        net: see `Consistency`.
+        frames: restored frames, each with its ground truth.
+        name: of the video, for messages.
+
+    Raises:
+        InputError: if there are fewer than two frames.
+    """
+    measured = Consistency(net)
+    for restored, truth in frames:
+        measured.add(restored, truth)
+    if not measured.values["tof"]:
+        raise InputError(f"temporal=True: video {name} has fewer than two scored frames; leave temporal consistency "
+                         "out, or score all frames")
+    return measured.values
