@@ -60,7 +60,7 @@ class Video:
             return len(self.files)
         from blindvsr.video.packets import scan
 
-        return scan(self.source)[2]
+        return scan(self.source).frames
 
 
 def find_videos(root: str | Path, argument: str, folders: Sequence[str] = (), split: Split = "test") -> list[Video]:

@@ -144,7 +144,7 @@ def _open_target(
     suffix = target.suffix.lower()
     moving, gif = suffix in WRITTEN_SUFFIXES, suffix == ".gif"
     if source.extras and (gif or not moving):
-        warn_of_all(source.extras)
+        warn_of_all(source.extras.path)
     if moving:
         with write_video(
             target, size, source.timing, colour=source.colour, pixel_aspect=source.pixel_aspect,

@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 
+from blindvsr.video.clock import ClockedFile
 from blindvsr.video.metadata import copy_texts, describe, texts
 from blindvsr.video.packets import ATTACHED_PICTURE, open_video
 
@@ -19,16 +20,16 @@ TEXTUAL = ("subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text")
 class Extras:
     """Copies what else is in one file into another, keeping step with the video there."""
 
-    def __init__(self, source: Path, output: Any, video: Any, target: Path) -> None:
+    def __init__(self, source: ClockedFile, output: Any, video: Any, target: Path) -> None:
         """Declares the streams in `output`, and warns of what it cannot hold, in one line.
 
         Args:
-            source: the file whose video it is.
+            source: the file whose video it is, and its clock.
             output: av.container.OutputContainer that is not yet written to.
             video: its stream of restored frames.
             target: its final name.
         """
-        self._input, main = open_video(source)
+        self._input, main = open_video(source.path)
         self._source = source
         self._output = output
         self._suffix = target.suffix.lower()
@@ -47,7 +48,7 @@ class Extras:
         for known in ("data (bin_data)", "data"):  # MP4's own tracks of timecode and chapters
             left.pop(known, None)
         if left:
-            warnings.warn(f"{source}: left out, as {target.suffix} cannot hold it: {listed(left)}", stacklevel=2)
+            warnings.warn(f"{source.path}: left out, as {target.suffix} cannot hold it: {listed(left)}", stacklevel=2)
         self._packets = self._read()
         self._next = next(self._packets, None)
 
@@ -89,7 +90,7 @@ class Extras:
         if stream.type == "attachment":
             content = stream.data
         else:  # a picture, which comes as a packet
-            container, _ = open_video(self._source)
+            container, _ = open_video(self._source.path)
             with container:
                 content = next(bytes(packet) for packet in container.demux(stream.index) if packet.size)
             image = {"mjpeg": "jpeg"}.get(stream.codec_context.name, stream.codec_context.name)
@@ -130,7 +131,7 @@ class Extras:
     def _read(self) -> Iterator[Any]:
         streams = [stream for stream in self._input.streams if stream.index in self._ways]
         try:
-            for packet in self._input.demux(streams) if streams else ():
+            for packet in self._source.clock.mend(self._input.demux(streams)) if streams else ():
                 if packet.stream.type == "video":  # a cover has no time
                     packet.pts = packet.dts = 0
                 if packet.dts is not None and packet.size:

@@ -11,6 +11,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from blindvsr import InputError
 from blindvsr.frames import IMAGE_SUFFIXES, Frame, check_size, frame_names, image_files, left_out, opened, to_rgb
+from blindvsr.video.clock import ClockedFile
 from blindvsr.video.colour import Colour
 from blindvsr.video.timing import Timing, constant
 
@@ -24,8 +25,8 @@ class ImageReader:
 
     pixel_aspect = Fraction(1)
     damage: str | None = None  # an unreadable image is an error: the others are of no use without it
-    sound: Path | None = None
-    extras: Path | None = None
+    sound: ClockedFile | None = None
+    extras: ClockedFile | None = None
 
     def __init__(self, path: Path, rate: Fraction, srgb: bool = False) -> None:
         """Looks at the headers of all images.

@@ -13,6 +13,7 @@ from av.sidedata.sidedata import Type as SideDataType
 
 from blindvsr import InputError
 from blindvsr.frames import Frame
+from blindvsr.video.clock import ClockedFile
 from blindvsr.video.colour import HDR, Colour, ToRGB, is_grey
 from blindvsr.video.deinterlace import deinterlaced
 from blindvsr.video.packets import open_video, scan
@@ -37,24 +38,25 @@ class VideoReader:
     It is a `blindvsr.video.source.Source`, whose `frames` are counted from the packets.
     """
 
-    def __init__(self, path: str | Path, deinterlace: bool = True) -> None:
+    def __init__(self, path: str | Path, rate: Fraction | None = None, deinterlace: bool = True) -> None:
         """Opens the file, goes through its packets and decodes one frame.
 
         Args:
             path: the file.
+            rate: frames per second of a raw stream, in place of what it says itself.
             deinterlace: make whole frames of interlaced ones.
 
         Raises:
-            InputError: if it is no video, has no video stream, or no frame can be decoded.
+            InputError: if it is no video, has no video stream, no frame can be decoded, or a rate is given for a file
+                that has times of its own.
         """
         self.path = Path(path)
         self._deinterlace = deinterlace
-        self.sound: Path | None = self.path
-        self.extras: Path | None = self.path
-        self.timing: Timing
-        self.timing, end, self.frames, self._cut = scan(self.path)
-        # where the rate is constant, every frame lasts the same
-        self.end = None if self.timing.constant else end
+        found = scan(self.path, rate)
+        self.sound: ClockedFile | None = ClockedFile(self.path, found.clock)
+        self.extras: ClockedFile | None = self.sound
+        self.timing: Timing = found.timing
+        self.end, self.frames, self._cut, self._clock = found.end, found.frames, found.damage, found.clock
         self.damage: str | None = self._cut
         container, stream = open_video(self.path)
         with container:
@@ -86,7 +88,7 @@ class VideoReader:
         to_rgb: ToRGB | None = None
         last: int | None = None
         with container:
-            frames = self._one_size(self._decode(container, stream))
+            frames = self._one_size(self._in_time(self._decode(container, stream)))
             for frame in deinterlaced(frames, self.path, self._deinterlace):
                 last = self.timing.ticks(frame.pts, last)
                 if to_rgb is None or to_rgb.source != (frame.format.name, self._coded):
@@ -103,13 +105,15 @@ class VideoReader:
 
     def _decode(self, container: Any, stream: Any) -> Iterator[Any]:
         """The decoded frames; damaged packets are passed over and noted."""
-        packets = container.demux(stream)
+        packets = self._clock.mend(container.demux(stream))
         while True:
             try:
                 packet = next(packets, None)
             except (av.FFmpegError, OSError) as error:
                 self.damage = self.damage or str(error)
                 packet = None
+            if packet is not None and not packet.size and packet.dts is not None:
+                continue  # Theora repeats a frame so: the one before is shown for longer
             try:
                 # None flushes the decoder after an error in the file
                 yield from packet.decode() if packet is not None else stream.codec_context.decode(None)
@@ -129,6 +133,15 @@ class VideoReader:
                               f"{width}x{height}", stacklevel=2)
             last = size
             yield frame if size == self._coded else frame.reformat(width, height, interpolation="BICUBIC")
+
+    def _in_time(self, frames: Iterator[Any]) -> Iterator[Any]:
+        """Frames of which the file only says when they are decoded, as they are shown: all after the same delay."""
+        delay: int | None = None
+        for frame in frames:
+            if self._clock.decoded is not None and frame.dts is not None:
+                delay = frame.dts - self.timing.start if delay is None else delay
+                frame.pts = frame.dts - delay
+            yield frame
 
     def _upright(self, frame: Frame) -> Frame:
         if self.mirrored:

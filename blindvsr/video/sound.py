@@ -8,19 +8,20 @@ from typing import Any
 import av
 
 from blindvsr import InputError
+from blindvsr.video.clock import ClockedFile
 from blindvsr.video.metadata import describe, open_input
 
 
 class Sound:
     """Copies the sound streams of one file into another, keeping step with the video there."""
 
-    def __init__(self, source: Path, output: Any, target: Path) -> None:
+    def __init__(self, source: ClockedFile, output: Any, target: Path) -> None:
         """Declares the streams in `output` (an av.OutputContainer).
 
         Raises:
             InputError: if the container of `target` cannot hold them.
         """
-        self._input: Any = open_input(source)
+        self._input: Any = open_input(source.path)
         self._streams: dict[int, Any] = {}
         for stream in self._input.streams.audio:
             try:
@@ -32,11 +33,13 @@ class Sound:
                 self._input.close()
                 remedy = "a folder of images" if target.suffix == ".mkv" else ".mkv"
                 raise InputError(
-                    f"{target.suffix} cannot hold the sound of {source} ({stream.codec_context.name}): choose {remedy}"
+                    f"{target.suffix} cannot hold the sound of {source.path} ({stream.codec_context.name}): choose "
+                    f"{remedy}"
                 ) from error
             describe(stream, copy)
             self._streams[stream.index] = copy
         self._output = output
+        self._clock = source.clock
         self._packets = self._read(list(self._input.streams.audio))
         self._next = next(self._packets, None)
 
@@ -53,7 +56,7 @@ class Sound:
 
     def _read(self, streams: list[Any]) -> Iterator[Any]:
         try:
-            for packet in self._input.demux(streams) if streams else ():
+            for packet in self._clock.mend(self._input.demux(streams)) if streams else ():
                 if packet.dts is not None and packet.size:
                     yield packet
         except av.FFmpegError:

@@ -7,10 +7,13 @@ from typing import Protocol
 
 from blindvsr import InputError
 from blindvsr.frames import IMAGE_SUFFIXES, Frame
+from blindvsr.video.clock import ClockedFile
 from blindvsr.video.colour import Colour
 from blindvsr.video.images import ImageReader
 from blindvsr.video.reader import VideoReader
 from blindvsr.video.timing import Timing
+
+IMAGE_RATE = Fraction(25)  # frames per second of images, which do not say
 
 
 class Source(Protocol):
@@ -24,8 +27,8 @@ class Source(Protocol):
         end: when the last frame ends, in ticks of `timing.time_base`; None if one frame after it starts.
         colour: what the samples mean.
         pixel_aspect: width of a pixel by its height, upright.
-        sound: the file whose sound belongs to the frames, or None.
-        extras: the file whose subtitles, chapters, texts and so on belong to them, or None.
+        sound: the file whose sound belongs to the frames, with their clock, or None.
+        extras: likewise, the file whose subtitles, chapters, texts and so on belong to them.
         notes: conversions to tell the user about, once.
         damage: what was wrong as far as it has been read, or None.
     """
@@ -37,8 +40,8 @@ class Source(Protocol):
     end: int | None
     colour: Colour
     pixel_aspect: Fraction
-    sound: Path | None
-    extras: Path | None
+    sound: ClockedFile | None
+    extras: ClockedFile | None
     notes: list[str]
     damage: str | None
 
@@ -52,12 +55,13 @@ class Source(Protocol):
         """What the frames carry as images beside their pixels; as many as there are frames, at least."""
 
 
-def open_source(path: Path, rate: Fraction, deinterlace: bool = True, srgb: bool = False) -> Source:
+def open_source(path: Path, rate: Fraction | None = None, deinterlace: bool = True, srgb: bool = False) -> Source:
     """Opens whatever is at `path`.
 
     Args:
         path: a video file, a folder of images, or an image.
-        rate: frames per second of images; videos have their own.
+        rate: frames per second of images (25 if None) and raw streams (what they say, if None); other videos have
+            their own.
         deinterlace: make whole frames of interlaced video.
         srgb: convert images with a colour profile of their own to sRGB, as for a video; PNG can hold the profile.
 
@@ -67,5 +71,5 @@ def open_source(path: Path, rate: Fraction, deinterlace: bool = True, srgb: bool
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageReader(path, rate, srgb)
-    return VideoReader(path, deinterlace)
+        return ImageReader(path, rate or IMAGE_RATE, srgb)
+    return VideoReader(path, rate, deinterlace)

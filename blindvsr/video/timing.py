@@ -17,6 +17,7 @@ class Timing:
         constant: every frame is shown 1 / rate after the one before.
         source_base: seconds per tick of the file's own timestamps.
         start: time of the first frame, in ticks of `source_base`.
+        counted: the file's own timestamps say nothing: one frame after another.
     """
 
     rate: Fraction
@@ -24,33 +25,41 @@ class Timing:
     constant: bool = True
     source_base: Fraction = Fraction(1, 1000)
     start: int = 0
+    counted: bool = False
 
     @property
     def frame_ticks(self) -> int:
         """Ticks from one frame to the next, rounded where the rate varies."""
         return max(1, round(1 / (self.rate * self.time_base)))
 
+    def at(self, pts: int) -> int:
+        """A file's timestamp in ticks of `time_base`."""
+        if not self.constant:
+            return pts  # time_base is source_base
+        # timestamps in milliseconds are rounded: the count of frames is exact
+        count = round((pts - self.start) * self.source_base * self.rate)
+        return round(self.start * self.source_base / self.time_base) + count * self.frame_ticks
+
     def ticks(self, pts: int | None, last: int | None) -> int:
-        """A file's timestamp in ticks of `time_base`, after `last`.
+        """A frame's time in ticks of `time_base`, after `last`.
 
         Args:
             pts: as the file has it; None (damaged file, raw streams) is one frame after `last`.
             last: what this gave for the frame before, None at the first.
         """
-        if pts is None:
-            first = round(self.start * self.source_base / self.time_base)
-            return first if last is None else last + self.frame_ticks
-        if self.constant:  # timestamps in milliseconds are rounded: the count of frames is exact
-            count = round((pts - self.start) * self.source_base * self.rate)
-            result = round(self.start * self.source_base / self.time_base) + count * self.frame_ticks
-        else:
-            result = pts  # time_base is source_base
-        return result if last is None else max(result, last + 1)
+        if pts is None or self.counted:
+            return self.at(self.start) if last is None else last + self.frame_ticks
+        return self.at(pts) if last is None else max(self.at(pts), last + 1)
 
 
 def constant(rate: Fraction) -> Timing:
     """The timing of frames that come without any, as from a folder of images."""
     return Timing(rate, _fine_base(rate))
+
+
+def counted(rate: Fraction) -> Timing:
+    """The timing of raw streams, whose timestamps are a guess if there are any."""
+    return Timing(rate, _fine_base(rate), counted=True)
 
 
 def _fine_base(rate: Fraction) -> Fraction:

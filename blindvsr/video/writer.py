@@ -12,6 +12,7 @@ import numpy as np
 from blindvsr import InputError
 from blindvsr.frames import Frame
 from blindvsr.outputs import replacing
+from blindvsr.video.clock import ClockedFile
 from blindvsr.video.colour import Colour, convert_format
 from blindvsr.video.encoder import PALETTE, Encoder, choose_encoder
 from blindvsr.video.extras import Extras
@@ -28,8 +29,8 @@ def write_video(
     *,
     colour: Colour = Colour(),
     pixel_aspect: Fraction = Fraction(1),
-    sound: Path | None = None,
-    extras: Path | None = None,
+    sound: ClockedFile | None = None,
+    extras: ClockedFile | None = None,
     end: int | None = None,
     codec: str | None = None,
     crf: float | None = None,

@@ -67,7 +67,7 @@ def passed_through(source: Path, target: Path) -> list[str]:
     reader = VideoReader(source)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        with write_video(target, reader.size, reader.timing, sound=source, extras=source) as writer:
+        with write_video(target, reader.size, reader.timing, sound=reader.sound, extras=reader.extras) as writer:
             for ticks, frame in reader.timed():
                 writer.write(frame, ticks)
     return [str(warning.message) for warning in caught]

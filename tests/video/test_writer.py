@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from blindvsr import InputError
+from blindvsr.video.clock import ClockedFile
 from blindvsr.video.colour import Colour
 from blindvsr.video.reader import VideoReader
 from blindvsr.video.timing import constant
@@ -55,7 +56,7 @@ def test_late_start_is_kept(tmp_path: Path, suffix: str) -> None:
     """A video that starts after its sound."""
     source = make_video(tmp_path / f"in{suffix}", moving(5), times=[20, 21, 22, 23, 24], rate=NTSC, sound="aac")
     reader = VideoReader(source)
-    with write_video(tmp_path / f"out{suffix}", reader.size, reader.timing, sound=source) as writer:
+    with write_video(tmp_path / f"out{suffix}", reader.size, reader.timing, sound=reader.sound) as writer:
         for ticks, frame in reader.timed():
             writer.write(frame, ticks)
     before, after = shown_at(source), shown_at(tmp_path / f"out{suffix}")
@@ -71,7 +72,7 @@ def test_sound_is_copied(tmp_path: Path, suffix: str, codec: str, target: str) -
     video = {".webm": "libvpx-vp9", ".avi": "mpeg4"}.get(suffix, "libx264")
     source = make_video(tmp_path / f"in{suffix}", moving(30), sound=codec, sound_start=4800, codec=video)
     reader = VideoReader(source)
-    with write_video(tmp_path / f"out{target}", reader.size, reader.timing, sound=source) as writer:
+    with write_video(tmp_path / f"out{target}", reader.size, reader.timing, sound=reader.sound) as writer:
         for ticks, frame in reader.timed():
             writer.write(frame, ticks)
     before, after = packets(source, "audio"), packets(tmp_path / f"out{target}", "audio")
@@ -87,7 +88,7 @@ def test_sound_keeps_step_with_the_video(tmp_path: Path) -> None:
     source = make_video(tmp_path / "in.mp4", moving(15, 16, 16) * 20, rate=Fraction(5), sound="aac")
     reader = VideoReader(source)
     written = 0
-    with write_video(tmp_path / "out.mp4", reader.size, reader.timing, sound=source) as writer:
+    with write_video(tmp_path / "out.mp4", reader.size, reader.timing, sound=reader.sound) as writer:
         for index, (ticks, frame) in enumerate(reader.timed()):
             writer.write(frame, ticks)
             if index == 250:
@@ -98,7 +99,7 @@ def test_sound_keeps_step_with_the_video(tmp_path: Path) -> None:
 def test_sound_that_the_container_cannot_hold(tmp_path: Path) -> None:
     source = make_video(tmp_path / "in.mkv", moving(3), sound="tta")
     with pytest.raises(InputError, match="cannot hold the sound .* choose .mkv"):
-        with write_video(tmp_path / "out.mp4", (24, 32), constant(NTSC), sound=source):
+        with write_video(tmp_path / "out.mp4", (24, 32), constant(NTSC), sound=ClockedFile(source)):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
 
@@ -108,7 +109,7 @@ def test_real_clips(tmp_path: Path, name: str) -> None:
     source = real_clip(name)
     reader = VideoReader(source)
     target = tmp_path / name
-    with write_video(target, reader.size, reader.timing, colour=reader.colour, sound=source, crf=12) as writer:
+    with write_video(target, reader.size, reader.timing, colour=reader.colour, sound=reader.sound, crf=12) as writer:
         for ticks, frame in islice(reader.timed(), 10):
             writer.write(frame, ticks)
     again = VideoReader(target)
