@@ -94,7 +94,7 @@ def time_step(kind: str, batch: int, patch: int, rounded: bool, dtype: torch.dty
 def training_step(
     kind: str, batch: int, patch: int, dtype: torch.dtype | None, setting: Setting
 ) -> Callable[[], Tensor]:
-    """The published network with its self-supervised objective, or the bundled one as configs/bundled.yaml has it."""
+    """The published network with its self-supervised objective, or the bundled one with the supervised objective."""
     net = timed_network(kind, setting).train().to(memory_format=torch.channels_last)
     if kind == "bundled":
         net.flow_net.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""How near the estimated kernels are to the true ones, against the best kernel that one could guess for all of them.
+"""How close the estimated kernels are to the true ones, beside the best single kernel that one could guess for all.
 
     python benchmarks/kernels.py --hr Vid4
     python benchmarks/kernels.py --hr Vid4 --weights model.safetensors --sigmas 0.6 1.2 1.8
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--hr", type=Path, required=True, help="HR videos, in any layout that `degrade` knows")
     parser.add_argument("--weights", default="clean", help="a bundled model by name, or a file (default: %(default)s)")
     parser.add_argument("--sigmas", type=float, nargs="+", default=[0.6, 1.2, 1.8], help="HR pixels")
-    parser.add_argument("--step", type=int, default=5, help="between windows, frames (default: %(default)s)")
+    parser.add_argument("--step", type=int, default=5, help="frames between windows (default: %(default)s)")
     args = parser.parse_args()
     net = load_network(args.weights)
     true = {sigma: padded(gaussian_kernel(sigma)) for sigma in args.sigmas}

@@ -151,10 +151,11 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=144)
     parser.add_argument("--width", type=int, default=180)
     parser.add_argument("--frames", type=int, default=3, help="rounds of the timing, after one to warm up")
-    parser.add_argument("--precisions", nargs="+", default=["32", "bf16"], help="of restore")
-    parser.add_argument("--tile", type=tile_argument, help="side in pixels, or auto; whole frames otherwise")
-    parser.add_argument("--threads", type=int, help="of torch; its own choice otherwise")
-    parser.add_argument("--weights", help="any checkpoint that blindvsr reads; random weights otherwise")
+    parser.add_argument("--precisions", nargs="+", default=["32", "bf16"], help="precisions of restore")
+    parser.add_argument("--tile", type=tile_argument,
+                        help="side of the tiles in pixels, or auto (default: whole frames)")
+    parser.add_argument("--threads", type=int, help="threads of torch (default: its own choice)")
+    parser.add_argument("--weights", help="any checkpoint that blindvsr reads (default: random weights)")
     parser.add_argument("--onnx", type=Path, metavar="FILE",
                         help="time the exported network too, on the CPU; the file is made if missing")
     parser.add_argument("--device", default="cpu")

@@ -1,10 +1,10 @@
 """From file to file: how much of `blindvsr upscale` is not the network.
 
-    python -m benchmarks.upscale clip.mp4 --frames 16
+    python benchmarks/upscale.py clip.mp4 --frames 16
 
 Everything in one process on the same frames: the network alone on decoded frames, decoding alone, the kernel and cycle
-PSNR alone, encoding alone, and the whole command's work, where they overlap. Only the ratios mean something elsewhere;
-on a busy machine those of processor time, all threads together, are the steadier ones.
+PSNR alone, encoding alone, and the whole command's work, where they overlap. Only the ratios carry over to other
+machines; on a busy machine those of processor time, all threads together, are the more reliable ones.
 """
 
 import argparse

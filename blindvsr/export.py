@@ -56,7 +56,7 @@ class _AveragePool(nn.Module):
 
 
 class _Exported(nn.Module):
-    """A copy of a network that gives both outputs, with what ONNX cannot say replaced by what it can."""
+    """A copy of a network that gives both outputs, with what ONNX cannot express replaced by equal operations."""
 
     def __init__(self, net: BlindVSR) -> None:
         super().__init__()
@@ -136,12 +136,12 @@ def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise InputError(f"ONNX needs {name} ({error}); install it with: pip install 'blindvsr[onnx]'") from error
+        raise InputError(f"ONNX needs {name} ({error}); in the repository: pip install -e '.[onnx]'") from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps to itself what the exporter says of its own inner workings; errors still come through."""
+    """Silences the exporter's messages and warnings about its own work; errors still come through."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -167,5 +167,5 @@ def _describe(model: Any, net: BlindVSR) -> None:
     model.producer_name, model.producer_version = "blindvsr", __version__
     model.doc_string = DESCRIPTION.format(frames=net.config.num_frames, side=net.config.kernel_size)
     restored = model.graph.outputs[0].shape
-    restored[2], restored[3] = "4*height", "4*width"  # the exporter's own expressions are longer, and no truer
+    restored[2], restored[3] = "4*height", "4*width"  # the exporter's own expressions say the same at greater length
     model.metadata_props.update(format=FORMAT, version=__version__, config=json.dumps(asdict(net.config)))

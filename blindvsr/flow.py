@@ -1,8 +1,8 @@
 """PWC-Net in its dense form (Sun et al., CVPR 2018), as Self-Blind-VSR uses it.
 
 In bfloat16 or float16 only the decoders' dense convolutions and the refiner's run. Whatever has to do with coordinates
-(pyramid, cost volume, warping, upsampling, the convolutions that predict flow, and all flow) stays in float32: in
-bfloat16 throughout, the flow is off by up to two pixels; so, by under 0.01.
+(pyramid, cost volume, warping, upsampling, the convolutions that predict flow, and all flow) stays in float32. Entirely
+in bfloat16 the flow would be off by up to two pixels; divided like this it is off by less than 0.01.
 """
 
 import copy
@@ -21,7 +21,7 @@ DENSE = (128, 128, 96, 64, 32)  # channels that each decoder adds, convolution b
 REFINER = (128, 128, 128, 96, 64, 32)
 DILATIONS = (1, 2, 4, 8, 16, 1)
 COARSEST = 64  # frames are resized to multiples of this
-FLOW_UNIT = 20.0  # the decoders speak of flow in units of 20 pixels of the full size
+FLOW_UNIT = 20.0  # the decoders' unit of flow: 20 pixels of the resized frames
 LEVELS = (6, 5, 4, 3, 2)  # of the decoders, coarse to fine
 BACKWARD = {2: 5.0, 3: 2.5, 4: 1.25, 5: 0.625}  # FLOW_UNIT / 2**level: decoder units to pixels of a level
 
@@ -38,7 +38,7 @@ def _leaky() -> nn.LeakyReLU:
 
 
 def _float32(tensor: Tensor) -> torch.autocast:
-    """Keeps autocast out of what has to do with coordinates."""
+    """Switches autocast off, for what has to do with coordinates."""
     return torch.autocast(tensor.device.type, enabled=False)
 
 
@@ -58,7 +58,8 @@ def _resized(side: int) -> int:
 
 
 def _scaled(flow: Tensor, size: tuple[int, int], power: int) -> Tensor:
-    """Flow times the decoders' unit, 20 pixels of the resized frames in pixels of frames of `size`, to a power."""
+    """Flow times the decoders' unit to some power: 1 turns flow in that unit into pixels of frames of `size` (H, W), -1
+    turns it back."""
     height, width = (FLOW_UNIT * side / _resized(side) for side in size)
     x, y = flow.split(1, dim=1)
     return torch.cat((x * width**power, y * height**power), 1)
@@ -82,8 +83,8 @@ class Decoder(nn.Module):
     def forward(self, first: Tensor, second: Tensor, above: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         """Features of two frames, and flow and features from the level above -> flow and features of this level.
 
-        All are (N, C, H, W) in float32, but for the features from above and of this level: under autocast, or in a
-        network for inference `prepared` for it, they have that precision.
+        All are (N, C, H, W) in float32, except the features from above and those of this level: under autocast, or in a
+        network `prepared` for a lower precision, they have that precision.
         """
         with _float32(first):
             features = self._compared(first, second, above)
@@ -94,7 +95,7 @@ class Decoder(nn.Module):
             return self.predict(features.to(first.dtype)), features
 
     def _compared(self, first: Tensor, second: Tensor, above: tuple[Tensor, Tensor] | None) -> Tensor:
-        """What the dense convolutions start from: how the frames correlate, and what is known from above."""
+        """The input of the dense convolutions: the cost volume, and what the level above has found."""
         if above is None:
             return F.leaky_relu_(cost_volume(first, second, RADIUS), 0.1)
         flow, up = self.up_flow(above[0]), self.up_features(above[1].to(first.dtype))
@@ -135,7 +136,7 @@ class PWCNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, 0.1)
                 nn.init.constant_(module.bias, 0)  # type: ignore[arg-type]
-        # an untrained network says that nothing moves: training from nothing starts with frames left in place
+        # an untrained network predicts no motion: training from nothing starts with frames left in place
         for predict in (*(decoder.predict for decoder in decoders), last):
             for parameter in predict.parameters():
                 nn.init.zeros_(parameter)
@@ -157,8 +158,8 @@ class PWCNet(nn.Module):
         return levels
 
     def flows(self, first: Pyramid, second: Pyramid) -> list[Tensor]:
-        """What the decoders of levels 6 to 2 say, the last one refined: (N, 2, H64 / 2^level, W64 / 2^level) each, in
-        units of 20 pixels of the resized frames."""
+        """The flow that the decoders of levels 6 to 2 estimate, the last one refined: (N, 2, H64 / 2^level,
+        W64 / 2^level) each, in units of 20 pixels of the resized frames."""
         flows = []
         above: tuple[Tensor, Tensor] | None = None
         for level, decoder in zip(LEVELS, self.decoders, strict=True):
@@ -171,8 +172,8 @@ class PWCNet(nn.Module):
         return flows
 
     def prepared(self, dtype: torch.dtype) -> "PWCNet":
-        """A copy for inference with the dense and the refiner's convolutions in bfloat16 or float16, channels last; in
-        float32 the network itself, because another layout is another order of sums."""
+        """A copy for inference whose dense and refining convolutions are in bfloat16 or float16, channels last. For
+        float32 it is the network itself: with another layout sums would be added up in another order."""
         if dtype == torch.float32:
             return self
         twin = copy.deepcopy(self).to(memory_format=torch.channels_last)
@@ -185,7 +186,7 @@ class PWCNet(nn.Module):
         return _scaled(F.interpolate(flow, size, mode="bilinear", align_corners=False), size, 1)
 
     def to_level(self, flow: Tensor, like: Tensor) -> Tensor:
-        """Flow in pixels (N, 2, H, W) in the units and at the size of `like`, one of `flows`: its means."""
+        """Flow in pixels (N, 2, H, W) averaged to the size of `like`, one of `flows`, and in its unit."""
         size = (flow.shape[-2], flow.shape[-1])
         return _scaled(F.adaptive_avg_pool2d(flow, (like.shape[-2], like.shape[-1])), size, -1)
 

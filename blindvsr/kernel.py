@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from blindvsr.ops import conv3x3
 
 CHANNELS = 64
-REDUCED = 4  # channel attention squeezes to this
+REDUCED = 4  # channels inside the channel attention
 HIDDEN = 1000
 START_SIGMA = 1.2  # HR pixels: the middle of the range that is trained
 START_WEIGHT = 0.1
@@ -49,8 +49,9 @@ class KernelEstimator(nn.Module):
         )
         last = nn.Linear(HIDDEN, kernel_size**2)
         self.linear = nn.Sequential(nn.Linear(kernel_size**2, HIDDEN), last)
-        # An untrained estimator says "a Gaussian of sigma 1.2", whatever it sees. From a uniform kernel, the objective
-        # falls into its trivial solution, a single pixel, before the reconstruction has learnt anything.
+        # An untrained estimator answers with a Gaussian of sigma 1.2, whatever it sees. With a uniform kernel to begin
+        # with, the objective would end in its trivial solution, a kernel of a single pixel, before the reconstruction
+        # has learnt anything.
         offsets = torch.arange(kernel_size) - kernel_size // 2
         squares = offsets[:, None] ** 2 + offsets**2
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The self-supervised objective (paper, section 3.4; weights as in the official code), and those with known truth."""
+"""The self-supervised objective (paper, section 3.4; weights as in the official code), and those with ground truth."""
 
 from dataclasses import dataclass
 
@@ -137,12 +137,12 @@ def supervised(net: BlindVSR, clip: Tensor, truth: Tensor, kernel: Tensor) -> tu
         Scalar terms, whose sum is the loss, and the restored frame (B, 3, 4H, 4W):
         restored: Charbonnier distance (Lai et al., CVPR 2017), a smooth L1, of the restored frame to the truth, without
             the outermost 4 pixels, which the protocol leaves out too.
-        structure: what `similarity` lacks of 1, weighted, on the same pixels. Distances alone, trained for hours and
-            not for weeks, are happiest with restored frames that are too soft.
+        structure: 1 minus `similarity`, weighted, on the same pixels. Trained with the distance alone, for hours
+            instead of weeks, the network restores frames that are too soft.
         kernel: `kernel_distance`; trains the kernel estimator alone, and is left out where that is frozen.
     """
     restored = net(clip, tail=InteriorTail(net.tail))
-    inside = (..., slice(RING, -RING), slice(RING, -RING))  # what the interior's tail gets right, and what is scored
+    inside = (..., slice(RING, -RING), slice(RING, -RING))  # where `InteriorTail` is right; the protocol crops too
     losses = {
         "restored": ((restored[inside] - truth[inside]).square() + CHARBONNIER**2).sqrt().mean(),
         "structure": STRUCTURE_WEIGHT * (1 - similarity(restored[inside], truth[inside])),
@@ -153,8 +153,8 @@ def supervised(net: BlindVSR, clip: Tensor, truth: Tensor, kernel: Tensor) -> tu
 
 
 def similarity(first: Tensor, second: Tensor) -> Tensor:
-    """Mean SSIM (Wang et al., 2004) of images (B, C, H, W) in [0, 1], over windows of 8x8 at every fourth pixel: a
-    coarser one than the protocol's, at a small part of its cost."""
+    """Mean SSIM (Wang et al., 2004) of images (B, C, H, W) in [0, 1], over windows of 8x8 at every fourth pixel:
+    coarser than the protocol's SSIM, and much cheaper."""
     count = first.shape[1]
     stacked = torch.cat((first, second, first * first, second * second, first * second), 1).float()
     mean1, mean2, square1, square2, product = F.avg_pool2d(stacked, SSIM_WINDOW, SSIM_STEP).split(count, 1)

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 SCALE = 4
 FIELD = 5  # side of what an output depends on, low-resolution pixels
-RING = SCALE  # restored pixels at every border that the interior's convolution does not give
+RING = SCALE  # width of the border that the interior's convolution gets wrong, restored pixels
 PLACES = 3  # per axis: first pixel, those between, last pixel
 PARTS = (slice(0, 1), slice(1, -1), slice(-1, None))  # where these are
 NEAR = (slice(0, FIELD - 1), slice(None), slice(1 - FIELD, None))  # what they depend on
-FIELDS = (slice(0, FIELD), slice(None), slice(-FIELD, None))  # the same, padded: every field begins at row -1 or below
+FIELDS = (slice(0, FIELD), slice(None), slice(-FIELD, None))  # the same after padding by one pixel on every side
 
 
 class CollapsedTail(nn.Module):
@@ -68,8 +68,8 @@ def collapse(tail: nn.Sequential) -> CollapsedTail:
 class InteriorTail(nn.Module):
     """The tail's interior alone, as one convolution through which gradients reach the weights of the tail.
 
-    The outermost ring of 4 restored pixels differs from the tail's. To compose it takes a ninth of `collapse`'s work,
-    which counts where that is done anew in every training step.
+    The outermost ring of 4 restored pixels differs from the tail's. Composing it takes a ninth of the work of
+    `collapse`, which matters in training, where it is composed anew in every step.
     """
 
     def __init__(self, tail: nn.Sequential) -> None:

@@ -46,7 +46,7 @@ def check() -> None:
         raise InputError(f"Python {python[0]}.{python[1]} is not one Jittor works with: use 3.10, 3.11 or 3.12")
     installed = _version("jittor")
     if installed is None:
-        raise InputError("Jittor is not installed: pip install -e .[jittor]")
+        raise InputError("Jittor is not installed; in the repository: pip install -e '.[jittor]'")
     if installed != JITTOR:
         raise InputError(f"jittor {installed} is installed, and only {JITTOR} is known to be right: "
                          f"pip install jittor=={JITTOR} 'numpy<2'")

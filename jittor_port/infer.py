@@ -32,13 +32,15 @@ def parser() -> argparse.ArgumentParser:
                         help="what `blindvsr export` wrote (.safetensors), or an older port's pickle of arrays (.pkl)")
     result.add_argument("--input", type=Path, required=True, help="video file, folder of images, folder of such "
                         "folders, or a data set with LR_blurdown_x4/")
-    result.add_argument("--output", type=Path, required=True, help="folder for <video>/<frame>.png, a log, a summary")
-    result.add_argument("--gt", type=Path, help="ground truth in the same layout (or with HR/): PSNR and SSIM are told")
-    result.add_argument("--dataset", default="", help="results go into OUTPUT/<dataset>_<kind>/: the data set's name")
-    result.add_argument("--kind", default="", help="the same: the kind of blur kernels, gaussian or realistic")
-    result.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    result.add_argument("--tile", type=_tile, help="reconstruct in parts of this side, pixels of the input, to save "
-                        "memory")
+    result.add_argument("--output", type=Path, required=True,
+                        help="folder for the restored frames (<video>/<frame>.png), a log and a summary")
+    result.add_argument("--gt", type=Path, help="ground truth in the same layout (or with HR/): adds PSNR and SSIM")
+    result.add_argument("--dataset", default="", help="name of the data set; results go into OUTPUT/<dataset>_<kind>/")
+    result.add_argument("--kind", default="", help="kind of blur kernels, gaussian or realistic: the rest of that name")
+    result.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
+                        help="where the network runs (default: cuda where there is a device)")
+    result.add_argument("--tile", type=_tile, help="side of the parts that frames are restored in, pixels of input, "
+                        "to save memory (default: whole frames)")
     result.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run")
     return result
 

@@ -7,7 +7,7 @@ from jittor_port.ops import adaptive_mean
 from jittor_port.weights import Weights
 
 CHANNELS = 64
-REDUCED = 4  # channel attention squeezes to this
+REDUCED = 4  # channels inside the channel attention
 HIDDEN = 1000
 
 

@@ -145,7 +145,7 @@ class Summary:
         return "\n".join(lines)
 
     def write(self, path: Path) -> None:
-        """Writes the JSON, whole or not at all. It knows no infinity: the PSNR of equal frames is null."""
+        """Writes the JSON, whole or not at all. JSON has no infinity: the PSNR of equal frames is null."""
         temporary = path.with_name(f".{path.name}.part-{os.getpid()}")
         temporary.write_text(json.dumps(_finite(self.as_json()), indent=2, allow_nan=False) + "\n")
         temporary.replace(path)

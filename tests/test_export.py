@@ -73,7 +73,7 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatc
     missing = ["export", "--checkpoint", tmp_path / "none.pt", "--out", tmp_path / "net.onnx"]
     assert "no such" in run_fails(missing, capsys)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert "pip install 'blindvsr[onnx]'" in run_fails([*start, tmp_path / "net.onnx"], capsys)
+    assert "pip install -e '.[onnx]'" in run_fails([*start, tmp_path / "net.onnx"], capsys)
     assert weights.read_bytes() == before
     assert list(tmp_path.iterdir()) == [weights]
 

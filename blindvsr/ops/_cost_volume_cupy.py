@@ -24,7 +24,7 @@ CHANNELS, GROUPS = 16, 8
 def why_not(device: torch.device, dtype: torch.dtype, radius: int) -> str | None:
     """Why these kernels cannot compute a cost volume, in one line with the remedy, or None if they can.
 
-    Found out once, by compiling and loading them.
+    The answer is found once, by compiling and loading them, and kept.
 
     Args:
         device: of both inputs.
@@ -38,7 +38,8 @@ def why_not(device: torch.device, dtype: torch.dtype, radius: int) -> str | None
     try:
         import cupy
     except ImportError as error:  # also where CuPy is installed and its CUDA libraries are not
-        return f"{_line(error)}; pip install 'blindvsr[cuda{torch.version.cuda.split('.')[0]}]'"
+        extra = f"cuda{torch.version.cuda.split('.')[0]}"
+        return f"{_line(error)}; in the repository: pip install -e '.[{extra}]'"
     try:
         with cupy.cuda.Device(device.index):
             _kernel("forward", TYPES[dtype], radius)
@@ -133,7 +134,7 @@ def _launch(
 
 
 class _CurrentStream:
-    """Torch's current stream in the CUDA stream protocol, which torch's own speak in newer releases alone."""
+    """Torch's current stream as an object of the CUDA stream protocol; torch's own are that in newer releases only."""
 
     def __init__(self, device: torch.device) -> None:
         self.handle = torch.cuda.current_stream(device).cuda_stream

@@ -1,4 +1,4 @@
-"""The cost volume of PWC-Net (Sun et al., CVPR 2018, section 3), in plain torch: the definition.
+"""The cost volume of PWC-Net (Sun et al., CVPR 2018, section 3), in plain torch.
 
 On a GPU with CuPy, the kernels of cost_volume.cu compute the same. BLINDVSR_COST_VOLUME=torch|cupy decides by hand.
 """
@@ -25,8 +25,8 @@ BLOCK = 16  # pixels of a row that are correlated together
 def cost_volume(first: Tensor, second: Tensor, radius: int = 4) -> Tensor:
     """Correlates every pixel of `first` with the (2 radius + 1)^2 pixels around it in `second`.
 
-    Without gradients it is computed as matrix products, many times faster and equal but for rounding. On a GPU with
-    CuPy it is computed by kernels that add up in float32; their result has the type of the inputs.
+    Where no gradient is needed it is computed as matrix products, many times faster and equal except for rounding. On a
+    GPU with CuPy it is computed by kernels that add up in float32; their result has the type of the inputs.
 
     Args:
         first: (B, C, H, W).
@@ -49,8 +49,8 @@ def cost_volume(first: Tensor, second: Tensor, radius: int = 4) -> Tensor:
     if _by_cupy(first.device, dtype, radius):
         return _cost_volume_cupy.cost_volume(first.to(dtype), second.to(dtype), radius)
     if torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
-        # the official gradients hold to 1e-4 in float32 with this order of summation alone, because some activation
-        # after it is that near to the kink of its LeakyReLU
+        # Only with this order of summation do the gradients agree with the official ones to 1e-4 in float32: some
+        # activation after it is so close to 0 that another rounding puts it on the other side of LeakyReLU's kink.
         return _by_shifts(first, second, radius)
     return _by_rows(first, second, radius)
 
@@ -82,8 +82,8 @@ def _by_shifts(first: Tensor, second: Tensor, radius: int) -> Tensor:
 
 
 class _ByShifts(torch.autograd.Function):
-    """The gradients are written out: autograd would fill a tensor of zeros for every displacement, half of the time
-    that a flow network takes to train."""
+    """The gradients are written by hand: autograd would fill a tensor of zeros for every displacement, and that takes
+    half of the time in which a flow network trains."""
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor, radius: int) -> Tensor:

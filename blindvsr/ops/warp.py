@@ -17,7 +17,7 @@ def backwarp(image: Tensor, flow: Tensor, padding_mode: str = "border") -> Tenso
     """Samples `image` bilinearly at every pixel's position plus its flow.
 
     Pixel centres of the corners are the corners of the sampling grid (`align_corners=True`): the official code was
-    written for PyTorch 0.4.1, which knew nothing else, and its weights were trained so.
+    written for PyTorch 0.4.1, where that was the only behaviour, and its weights were trained with it.
 
     Args:
         image: (B, C, H, W).
