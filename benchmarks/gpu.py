@@ -1,12 +1,12 @@
-"""Everything that wants a GPU in one go, within a budget of seconds.
+"""Every measurement that needs a GPU, in one run and within a budget of seconds.
 
     python benchmarks/gpu.py --budget 150 --out build/gpu
     python benchmarks/gpu.py --budget 600 --out build/gpu --data DIR     # and trains the bundled model in what is left
-    python benchmarks/gpu.py --device cpu --budget 60 --out build/gpu    # rehearses all of it at small sizes
+    python benchmarks/gpu.py --device cpu --budget 60 --out build/gpu    # tries all of it out, at small sizes
 
 Writes gpu.json and gpu.md, a table, into the folder, anew after every measurement. Each part is a process of its own
 that is stopped when its share of what is left of the budget is over: what fails, hangs or breaks the device's context
-takes nothing else along. Ratios are to the first measurement of the same kind. Needs neither PyAV nor jsonargparse, but
+harms no other part. Ratios are to the first measurement of the same kind. Needs neither PyAV nor jsonargparse, but
 PyAV to train: the clips are encoded.
 """
 
@@ -68,7 +68,7 @@ PARTS: dict[str, tuple[float, Part]] = {
 def in_child(part: Part, setting: Setting, results: Connection) -> None:
     """Runs the cases of a part and sends (name, None) before each and (name, row) after it."""
     os.setsid()  # so that the compiler's workers end with this process
-    gc.freeze()  # what was imported need not be looked through again and again
+    gc.freeze()  # the garbage collector need not look through what was imported, again and again
     try:
         for name, case in part(setting):
             results.send((name, None))

@@ -230,7 +230,7 @@ def main() -> None:
     parser.add_argument("--patch", type=int, help="LR pixels (default: 160, with --bundled 64)")
     parser.add_argument("--batch", type=int, help="patches of a step (default: 1, with --bundled 4)")
     parser.add_argument("--steps", type=int, default=3, help="timed rounds (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=1, help="of the loader (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=1, help="processes of the loader (default: %(default)s)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="measure torch.compile too; it takes minutes")
     parser.add_argument("--peak_of", help=argparse.SUPPRESS)
