@@ -73,7 +73,7 @@ def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load:
     from blindvsr.upscale.size import OutputSize
     from blindvsr.video.source import open_source
 
-    source = open_source(job.source, args.fps, deinterlace=args.deinterlace == "auto", srgb=job.is_video)
+    source = open_source(job.source, args.fps, deinterlace=args.deinterlace == "auto", for_video=job.is_video)
     if min(source.size) < SMALLEST:
         raise InputError(f"{job.source} is {source.size[1]}x{source.size[0]}: the least is {SMALLEST}x{SMALLEST}")
     size = OutputSize(args.scale, args.height)

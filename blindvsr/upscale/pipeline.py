@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from blindvsr import InputError
@@ -119,8 +120,12 @@ def _run(
         # the network holds a window of frames at a time: so does the copy beside it
         copies, inputs = tee(map(note_time, decoded))
         around = windows(copies, net.config.num_frames // 2)
-        for window, frame in zip(around, restore(net, inputs, tile, precision), strict=True):
-            track.add(window, frame)
+        restored = restore(net, inputs, tile, precision)
+        if (alphas := source.alphas()) is not None:
+            opaque = restore(net, alphas, tile, precision)
+            restored = (np.dstack((frame, alpha[..., 1])) for frame, alpha in zip(restored, opaque, strict=True))
+        for window, frame in zip(around, restored, strict=True):
+            track.add(window, frame[..., :3])
             hand_over((times.popleft(), frame))
             count += 1
             bar.update()

@@ -28,25 +28,27 @@ class ImageReader:
     sound: ClockedFile | None = None
     extras: ClockedFile | None = None
 
-    def __init__(self, path: Path, rate: Fraction, srgb: bool = False) -> None:
+    def __init__(self, path: Path, rate: Fraction, for_video: bool = False) -> None:
         """Looks at the headers of all images.
 
         Args:
             path: a folder of images, or one image.
             rate: frames per second, where the file does not say.
-            srgb: convert colours with a profile of their own to sRGB; otherwise `tags` has the profiles.
+            for_video: convert colours with a profile of their own to sRGB, and drop transparency; otherwise `tags` has
+                the profiles, and `alphas` what is opaque.
 
         Raises:
             InputError: if there are no images, one cannot be read, or their sizes differ.
         """
         self.path = path
-        self._srgb = srgb
+        self._for_video = for_video
         self._files = image_files(path) if path.is_dir() else [path]
         if not self._files:
             raise InputError(f"{path} holds no images ({' '.join(IMAGE_SUFFIXES)}): give a video or the folder of one")
         self._pages = [0]
         self.size = (0, 0)
         self.notes: list[str] = []
+        self._clear = False  # some of them are transparent
         self._look()
         self.frames = len(self._files) * len(self._pages)
         self.timing, self._times, self.end = _times(self.frames, self._durations, rate)
@@ -73,6 +75,12 @@ class ImageReader:
                 found["exif"] = exif.tobytes()
             yield found
 
+    def alphas(self) -> Iterator[Frame] | None:
+        """What of the images is opaque, as grey frames (H, W, 3); None if all is, or for a video."""
+        if not self._clear or self._for_video:
+            return None
+        return (to_rgb(image.convert("RGBA").getchannel("A")) for image in self._pictures())
+
     def _pictures(self) -> Iterator[Image.Image]:
         """The images, upright; each until the next is asked for."""
         for file in self._files:
@@ -85,7 +93,7 @@ class ImageReader:
 
     def _foreign(self, image: Image.Image) -> bool:
         """Whether an image's profile is to be applied: it does not go with RGB, or none is wanted."""
-        return self._srgb or not image.mode.startswith(("RGB", "P"))
+        return self._for_video or not image.mode.startswith(("RGB", "P"))
 
     def _coloured(self, image: Image.Image) -> Image.Image:
         profile = _profile(image) if self._foreign(image) else None
@@ -136,7 +144,9 @@ class ImageReader:
     def _conversions(self, image: Image.Image) -> Iterator[str]:
         bands = image.getbands()
         if bands[-1] in "Aa" or "transparency" in image.info:
-            yield "transparency is dropped"
+            self._clear = True
+            if self._for_video:
+                yield "transparency is dropped"
         if image.mode != "P" and len(set(bands) - set("Aa")) == 1:
             yield "grey becomes RGB"
         if image.info.get("icc_profile") and self._foreign(image):

@@ -38,13 +38,16 @@ class VideoReader:
     It is a `blindvsr.video.source.Source`, whose `frames` are counted from the packets.
     """
 
-    def __init__(self, path: str | Path, rate: Fraction | None = None, deinterlace: bool = True) -> None:
+    def __init__(
+        self, path: str | Path, rate: Fraction | None = None, deinterlace: bool = True, with_alpha: bool = False,
+    ) -> None:
         """Opens the file, goes through its packets and decodes one frame.
 
         Args:
             path: the file.
             rate: frames per second of a raw stream, in place of what it says itself.
             deinterlace: make whole frames of interlaced ones.
+            with_alpha: `alphas` is wanted, where the video has them.
 
         Raises:
             InputError: if it is no video, has no video stream, no frame can be decoded, or a rate is given for a file
@@ -70,6 +73,9 @@ class VideoReader:
             aspect = stream.sample_aspect_ratio or Fraction(1)
             self.pixel_aspect = 1 / aspect if self.turns % 2 else aspect
             self.notes = _conversions(first.format, self.path, self.colour)
+            self._with_alpha = with_alpha and has_alpha(first.format)
+            if has_alpha(first.format) and not with_alpha:
+                self.notes.append(f"{self.path}: transparency is dropped")
             if stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) == "1":
                 self.notes.append(f"{self.path}: transparency is dropped")  # VP8 and VP9 hide it from their decoder
 
@@ -83,17 +89,32 @@ class VideoReader:
         Interlaced video is deinterlaced, frames of another size than the first are scaled to its size: both are said
         in a warning. It ends early, with the reason in `damage`, where the file is cut.
         """
-        self.damage = self._cut
-        container, stream = open_video(self.path)
         to_rgb: ToRGB | None = None
         last: int | None = None
+        for frame in self._shown():
+            last = self.timing.ticks(frame.pts, last)
+            if to_rgb is None or to_rgb.source != (frame.format.name, self._coded):
+                to_rgb = ToRGB(frame.format.name, self._coded, self.colour)
+            yield last, self._upright(to_rgb(frame))
+
+    def alphas(self) -> Iterator[Frame] | None:
+        """What of the frames is opaque, as grey frames (H, W, 3); None if all is, or it is not wanted."""
+        if not self._with_alpha or all((alpha == 255).all() for alpha in self._alphas()):
+            return None
+        return self._alphas()
+
+    def _alphas(self) -> Iterator[Frame]:
+        for frame in self._shown():
+            alpha = frame.reformat(format="rgba").to_ndarray()[..., 3:]
+            yield self._upright(alpha.repeat(3, axis=2))
+
+    def _shown(self) -> Iterator[Any]:
+        """The frames of one size, deinterlaced."""
+        self.damage = self._cut
+        container, stream = open_video(self.path)
         with container:
             frames = self._one_size(self._in_time(self._decode(container, stream)))
-            for frame in deinterlaced(frames, self.path, self._deinterlace):
-                last = self.timing.ticks(frame.pts, last)
-                if to_rgb is None or to_rgb.source != (frame.format.name, self._coded):
-                    to_rgb = ToRGB(frame.format.name, self._coded, self.colour)
-                yield last, self._upright(to_rgb(frame))
+            yield from deinterlaced(frames, self.path, self._deinterlace)
 
     def names(self) -> Iterator[str]:
         """Numbers of eight digits, from 0."""
@@ -149,10 +170,13 @@ class VideoReader:
         return np.ascontiguousarray(np.rot90(frame, self.turns))
 
 
+def has_alpha(layout: Any) -> bool:
+    """Whether an av.VideoFormat has transparency."""
+    return any(part.is_alpha for part in layout.components)
+
+
 def _conversions(layout: Any, path: Path, colour: Colour) -> list[str]:
     notes = []
-    if any(part.is_alpha for part in layout.components):
-        notes.append(f"{path}: transparency is dropped")
     if is_grey(layout):
         notes.append(f"{path}: grey becomes RGB")
     depth = max(part.bits for part in layout.components)

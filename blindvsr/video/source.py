@@ -54,8 +54,11 @@ class Source(Protocol):
     def tags(self) -> Iterator[dict[str, bytes]]:
         """What the frames carry as images beside their pixels; as many as there are frames, at least."""
 
+    def alphas(self) -> Iterator[Frame] | None:
+        """What of the frames is opaque, as grey frames (H, W, 3); None if all is, or the output cannot hold it."""
 
-def open_source(path: Path, rate: Fraction | None = None, deinterlace: bool = True, srgb: bool = False) -> Source:
+
+def open_source(path: Path, rate: Fraction | None = None, deinterlace: bool = True, for_video: bool = False) -> Source:
     """Opens whatever is at `path`.
 
     Args:
@@ -63,7 +66,8 @@ def open_source(path: Path, rate: Fraction | None = None, deinterlace: bool = Tr
         rate: frames per second of images (25 if None) and raw streams (what they say, if None); other videos have
             their own.
         deinterlace: make whole frames of interlaced video.
-        srgb: convert images with a colour profile of their own to sRGB, as for a video; PNG can hold the profile.
+        for_video: the output holds neither transparency nor colour profiles, as PNG does: images with a profile are
+            converted to sRGB.
 
     Raises:
         InputError: as `VideoReader` and `ImageReader`, and if there is nothing.
@@ -71,5 +75,5 @@ def open_source(path: Path, rate: Fraction | None = None, deinterlace: bool = Tr
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageReader(path, rate or IMAGE_RATE, srgb)
-    return VideoReader(path, rate, deinterlace)
+        return ImageReader(path, rate or IMAGE_RATE, for_video)
+    return VideoReader(path, rate, deinterlace, with_alpha=not for_video)

@@ -162,11 +162,35 @@ def test_converted_images_are_noted_once(
     for index, frame in enumerate(moving(4)):
         picture = Image.fromarray(frame).convert(("RGBA", "L")[index % 2])
         picture.save(tmp_path / "in" / f"{index}.png")
-    assert upscale(tmp_path / "in", tmp_path / "out") == 0
+    assert upscale(tmp_path / "in", tmp_path / "out.mp4") == 0
     error = capsys.readouterr().err
     assert error.count("transparency is dropped (in 2 of 4 images)") == error.count("transparency") == 1
     assert error.count("grey becomes RGB (in 2 of 4 images)") == error.count("grey") == 1
-    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+@pytest.mark.parametrize("name", ["in", "in.mov", "in.webp"])
+def test_transparency_is_restored_beside_the_colours(
+    tmp_path: Path, upscale: Upscale, net: BlindVSR, name: str, capsys: pytest.CaptureFixture[str],
+) -> None:
+    frames, alphas = moving(3), [frame[..., 0] for frame in moving(6)[3:]]
+    pictures = [Image.fromarray(np.dstack((frame, alpha))) for frame, alpha in zip(frames, alphas, strict=True)]
+    if name == "in":
+        (tmp_path / "in").mkdir()
+        for index, picture in enumerate(pictures):
+            picture.save(tmp_path / "in" / f"{index:08d}.png")
+    elif name == "in.mov":
+        clear = [av.VideoFrame.from_ndarray(np.asarray(picture), format="rgba") for picture in pictures]
+        make_video(tmp_path / name, clear, codec="qtrle", pix_fmt="argb")
+    else:
+        options = {"save_all": True, "append_images": pictures[1:], "lossless": True, "exact": True}
+        pictures[0].save(tmp_path / name, **options)
+    assert upscale(tmp_path / name, tmp_path / "out", "--tile", 64) == 0
+    colours = restore(net, frames, tile=64)
+    opaque = restore(net, [alpha[..., None].repeat(3, 2) for alpha in alphas], tile=64)
+    for index, (frame, alpha) in enumerate(zip(colours, opaque, strict=True)):
+        with Image.open(tmp_path / "out" / f"{index:08d}.png") as written:
+            assert np.array_equal(np.asarray(written), np.dstack((frame, alpha[..., 1])))
+    assert "transparency" not in capsys.readouterr().err
 
 
 def test_warnings_are_lines(capsys: pytest.CaptureFixture[str]) -> None:

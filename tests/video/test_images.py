@@ -45,7 +45,7 @@ def test_profile_is_applied_for_a_video(tmp_path: Path) -> None:
     frame = np.zeros((24, 32, 3), np.uint8)
     frame[..., 0] = 250
     Image.fromarray(frame).save(tmp_path / "a.png", icc_profile=wide_gamut())
-    reader = ImageReader(tmp_path / "a.png", RATE, srgb=True)
+    reader = ImageReader(tmp_path / "a.png", RATE, for_video=True)
     assert [note.partition(": ")[2] for note in reader.notes] == [
         "the colours are converted to sRGB by the colour profile (in 1 of 1 images)"]
     (_, converted), = reader.timed()
