@@ -64,6 +64,13 @@ def test_every_page_is_linked_from_the_readme() -> None:
         target for target in linked if not target.endswith(".md")}
 
 
+def test_the_tree_has_a_line_for_every_module() -> None:
+    tree = set(re.findall(r"^ +(\w+\.py) ", (ROOT / "docs/code.md").read_text(), re.M))
+    modules = {file.name for file in ROOT.glob("blindvsr/**/*.py") if not file.name.startswith("__")}
+    assert modules <= tree, f"docs/code.md has no line for {', '.join(sorted(modules - tree))}"
+    assert tree <= modules, f"docs/code.md has lines for modules that are gone: {', '.join(sorted(tree - modules))}"
+
+
 def test_named_files() -> None:
     there = [str(file.relative_to(ROOT)) for file in ROOT.rglob("*") if ".git" not in file.parts]
     for page in PAGES:
