@@ -81,9 +81,9 @@ def opened(path: Path) -> Iterator[Image.Image]:
     try:
         with _open(path) as image:
             yield image
-    except InputError:  # says better what is wrong
+    except (InputError, MemoryError):  # say better what is wrong
         raise
-    except (OSError, EOFError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # whatever a damaged header, EXIF or stream makes Pillow and OpenCV say
         reason = "truncated or damaged" if path.is_file() else "missing"
         raise InputError(f"{path} cannot be read as an image ({reason}); replace or remove it") from error
 

@@ -111,7 +111,10 @@ def _images(files: tuple[Path, ...]) -> Iterator[tuple[str, Frame]]:
     stems = [path.stem for path in files]
     unique = len(set(stems)) == len(stems)  # a.png beside a.jpg: both would be written to a.png
     for number, path in enumerate(files):
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)  # 8 bits, grey repeated, alpha dropped, EXIF obeyed
+        try:
+            image = cv2.imread(str(path), cv2.IMREAD_COLOR)  # 8 bits, grey repeated, alpha dropped, EXIF obeyed
+        except cv2.error:  # an impossible size
+            image = None
         if image is None:
             raise InputError(f"{path} cannot be read as an image; replace or remove it")
         yield path.stem if unique else f"{number:08d}", np.ascontiguousarray(image[..., ::-1])
