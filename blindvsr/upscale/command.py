@@ -84,7 +84,7 @@ def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load:
     why = f" ({fastest_precision(device)[1]})" if args.precision == "auto" else ""
     summary = upscale(
         load(), source, job.target, tile=args.tile, precision=precision, kernel_file=args.save_kernel,
-        codec=args.codec, crf=args.crf, size=size,
+        codec=args.codec, crf=args.crf, size=size, sound=args.sound,
     )
     print(
         f"{job.target}: {summary.frames} frames, {_shape(source.size)} -> {_shape(summary.size)}, "

@@ -83,6 +83,9 @@ def _video_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--crf", type=float, metavar="N",
                        help="constant rate factor of the video encoder: lower is better and larger (default: one "
                             "without visible loss, 17 for libx264)")
+    group.add_argument("--sound", choices=("copy", "aac", "none"), default="copy",
+                       help="copy the sound (default; as AAC what the output cannot hold), encode all of it as AAC, or "
+                            "leave it out")
     group.add_argument("--fps", type=_rate,
                        help="frames per second of a folder of images (default 25) or a raw stream like .h264 (default: "
                             "what it says itself), like 25 or 30000/1001; other videos have times of their own")

@@ -65,6 +65,7 @@ def upscale(
     codec: str | None = None,
     crf: float | None = None,
     size: OutputSize = OutputSize(),
+    sound: str = "copy",
 ) -> Summary:
     """Restores a video or a folder of images.
 
@@ -78,6 +79,7 @@ def upscale(
         codec: of a video, see `blindvsr.video.encoder.choose_encoder`.
         crf: see there.
         size: of the output.
+        sound: copy what the container can hold and encode the rest anew, aac for encoding all, or none.
 
     Raises:
         InputError: if something cannot be read or written. Nothing is left under the target's name then.
@@ -85,20 +87,22 @@ def upscale(
     track = KernelTrack(net, every=1 if kernel_file else SAMPLED)
     out = size.of(source.size, even=target.suffix.lower() in WRITTEN_SUFFIXES and target.suffix.lower() != ".gif")
     started = time.perf_counter()
+    lost: list[str] = []
     with ExitStack() as files:
         pictures = None
         if kernel_file:  # opened first, so that a folder that cannot be written to says so before the work
             pictures = [files.enter_context(replacing(kernel_file.with_suffix(end))) for end in (".mat", ".png")]
         with (
             _warnings_beside_the_bar(),
-            _open_target(source, target, out, codec, crf) as write,
+            _open_target(source, target, out, codec, crf, sound, lost) as write,
             write_behind(write, DEPTH) as hand_over,
         ):
             count = _run(net, source, tile, precision, track, hand_over)
         seconds = time.perf_counter() - started
         if pictures:
             track.save(*pictures)
-    return Summary(count, out, seconds, track.cycle_psnr, source.damage)
+    damage = ", ".join(filter(None, (source.damage, *lost))) or None
+    return Summary(count, out, seconds, track.cycle_psnr, damage)
 
 
 def _run(
@@ -143,9 +147,13 @@ def _warnings_beside_the_bar() -> Iterator[None]:
 
 @contextmanager
 def _open_target(
-    source: Source, target: Path, size: tuple[int, int], codec: str | None, crf: float | None,
+    source: Source, target: Path, size: tuple[int, int], codec: str | None, crf: float | None, sound: str,
+    lost: list[str],
 ) -> Iterator[Callable[[tuple[int, Frame]], None]]:
-    """A function that writes (time, frame) to a video, an image or a folder; all appears at the end of the block."""
+    """A function that writes (time, frame) to a video, an image or a folder; all appears at the end of the block.
+
+    `lost` gets what is missing of the sound.
+    """
     suffix = target.suffix.lower()
     moving, gif = suffix in WRITTEN_SUFFIXES, suffix == ".gif"
     if source.extras and (gif or not moving):
@@ -153,10 +161,12 @@ def _open_target(
     if moving:
         with write_video(
             target, size, source.timing, colour=source.colour, pixel_aspect=source.pixel_aspect,
-            sound=None if gif else source.sound, extras=None if gif else source.extras, end=source.end, codec=codec,
-            crf=crf,
+            sound=None if gif or sound == "none" else source.sound, encode_sound=sound == "aac",
+            extras=None if gif else source.extras, end=source.end, codec=codec, crf=crf,
         ) as writer:
             yield lambda item: writer.write(reduced(item[1], size), item[0])
+        if writer.sound and writer.sound.damage:
+            lost.append(writer.sound.damage)
         return
     one = suffix == IMAGE
     if one and source.frames != 1:

@@ -30,6 +30,7 @@ def write_video(
     colour: Colour = Colour(),
     pixel_aspect: Fraction = Fraction(1),
     sound: ClockedFile | None = None,
+    encode_sound: bool = False,
     extras: ClockedFile | None = None,
     end: int | None = None,
     codec: str | None = None,
@@ -43,15 +44,15 @@ def write_video(
         timing: frame rate and time base of the times that come with the frames.
         colour: matrix, range and tags to encode with.
         pixel_aspect: width of a pixel by its height.
-        sound: a file whose sound streams are copied, packet by packet.
+        sound: a file whose sound tracks come along, see `Sound`.
+        encode_sound: encode them anew; False copies those that the container can hold.
         extras: a file whose subtitles, chapters, texts and so on are copied, see `Extras`.
         end: when the last frame ends, in ticks of the timing; one frame after it starts if None.
         codec: FFmpeg's name of the encoder; the container's usual one if None.
         crf: constant rate factor, lower is better; one without visible loss if None.
 
     Raises:
-        InputError: if the encoder is unknown or unfit, the container cannot hold the sound, or nothing can be written
-            (no space, no permission).
+        InputError: if the encoder is unknown or unfit, or nothing can be written (no space, no permission).
     """
     encoder = choose_encoder(target.suffix.lower(), codec, crf)
     with replacing(target) as temporary:
@@ -60,7 +61,7 @@ def write_video(
         )
         try:
             if sound and target.suffix.lower() != ".gif":
-                writer.sound = Sound(sound, writer.container, target)
+                writer.sound = Sound(sound, writer.container, target, encode_sound)
             if extras:
                 writer.extras = Extras(extras, writer.container, writer.stream, target)
             writer.container.start_encoding()  # a size or option that the encoder refuses shows here
