@@ -5,6 +5,7 @@ PSNR, or beside another method at the same PSNR.
 """
 
 from collections.abc import Iterable
+from functools import cache
 
 import cv2
 import numpy as np
@@ -42,7 +43,7 @@ class Consistency:
 
     def __init__(self, net: BlindVSR) -> None:
         self.net = net
-        self.values: dict[str, list[float]] = {"warping_error": [], "tof": []}
+        self._values: dict[str, list[float]] = {"warping_error": [], "tof": []}
         self._before: tuple[Frame, Frame] | None = None
 
     def add(self, restored: Frame, truth: Frame) -> None:
@@ -54,9 +55,23 @@ class Consistency:
         """
         if self._before is not None:
             first, true = self._before
-            self.values["warping_error"].append(self._warping_error((first, restored), (true, truth)))
-            self.values["tof"].append(_tof((first, restored), (true, truth)))
+            self._values["warping_error"].append(self._warping_error((first, restored), (true, truth)))
+            self._values["tof"].append(_tof((first, restored), (true, truth)))
         self._before = (restored, truth)
+
+    def result(self, name: str) -> dict[str, list[float]]:
+        """The measures: name -> a value for every frame but the first.
+
+        Args:
+            name: of the video, for messages.
+
+        Raises:
+            InputError: if there were fewer than two frames.
+        """
+        if not self._values["tof"]:
+            raise InputError(f"temporal consistency takes two scored frames, and video {name} has fewer; leave it out, "
+                             "or score all frames")
+        return self._values
 
     @torch.inference_mode()
     def _warping_error(self, restored: tuple[Frame, Frame], truth: tuple[Frame, Frame]) -> float:
@@ -92,6 +107,7 @@ def _farneback(first: Frame, second: Frame) -> NDArray[np.float32]:
     return np.asarray(cv2.calcOpticalFlowFarneback(before, after, start, 0.5, 3, 15, 3, 5, 1.2, 0), np.float32)
 
 
+@cache
 def flow_network() -> BlindVSR:
     """The bundled network, whose flow measures warping errors: the same whatever network is scored."""
     net = load_network("clean")
@@ -112,7 +128,4 @@ def consistency(net: BlindVSR, frames: Iterable[tuple[Frame, Frame]], name: str)
     measured = Consistency(net)
     for restored, truth in frames:
         measured.add(restored, truth)
-    if not measured.values["tof"]:
-        raise InputError(f"temporal=True: video {name} has fewer than two scored frames; leave temporal consistency "
-                         "out, or score all frames")
-    return measured.values
+    return measured.result(name)

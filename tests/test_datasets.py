@@ -140,6 +140,8 @@ def test_unusable_folders(footage: Path, bundled_frames: list[Frame], tmp_path: 
     fails("train_root is missing", val_root=str(footage))
     with pytest.raises(InputError, match="--data.patch 24 or less"):
         BlindVSRData(train_root=str(footage), patch=28, num_workers=0).train_dataloader()
+    draw_video(tmp_path / "tiny" / "clip", [*bundled_frames, *bundled_frames], (0, 0), (60, 60))
+    fails(r"tiny/clip is 60x60; leave it out", train_root=str(tmp_path / "tiny"))
     with pytest.raises(InputError, match="data.cache"):
         BlindVSRData(train_root=str(REPOSITORY / "demo"))
 

@@ -95,7 +95,7 @@ def test_values_of_flicker_and_of_false_motion() -> None:
         drift.add(texture(4 + 2 * index), still)
         perfect.add(texture(4 + 2 * index), texture(4 + 2 * index))
     # truth that does not move: the error is the square of the flicker, and no more than flow that is not quite 0 adds
-    assert flicker.values["warping_error"] == pytest.approx([(20 / 255) ** 2] * 2, rel=0.05)
-    assert drift.values["tof"] == pytest.approx([2, 2], rel=0.15)
-    assert perfect.values["tof"] == [0, 0]
-    assert max(perfect.values["warping_error"]) < 0.1 * min(drift.values["warping_error"])
+    assert flicker.result("clip")["warping_error"] == pytest.approx([(20 / 255) ** 2] * 2, rel=0.05)
+    assert drift.result("clip")["tof"] == pytest.approx([2, 2], rel=0.15)
+    assert perfect.result("clip")["tof"] == [0, 0]
+    assert max(perfect.result("clip")["warping_error"]) < 0.1 * min(drift.result("clip")["warping_error"])

@@ -23,6 +23,8 @@ from blindvsr.ops import to_tensor
 from blindvsr.pairs import paired_videos
 from blindvsr.reds import without_reds4
 
+LEAST_PATCH = 4 * SCALE
+
 
 class Items(Dataset[Any]):
     """A list as a data set: what test and prediction hand out are names of files, read as a stream."""
@@ -115,8 +117,8 @@ class BlindVSRData(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True  # more devices than videos to predict
-        if patch < 4 * SCALE or patch % SCALE:
-            raise InputError(f"data.patch={patch}: it must be a multiple of {SCALE} and at least {4 * SCALE}")
+        if patch < LEAST_PATCH or patch % SCALE:
+            raise InputError(f"data.patch={patch}: it must be a multiple of {SCALE} and at least {LEAST_PATCH}")
         if shrink < 1:
             raise InputError(f"data.shrink={shrink}: frames are reduced by factors from 1 to this; give 1 or more")
         if not 0 <= synthetic <= 1:
@@ -136,8 +138,7 @@ class BlindVSRData(pl.LightningDataModule):
         # everything that can be wrong with a folder is said here, before a trainer starts
         self.train_videos, self.val_videos = self._footage(train_root, val_root)
         _warn_of_crop(self.val_videos)
-        given = test_root or test_hr or test_lr
-        self.test_name = Path(given or ".").resolve().name
+        self.test_name = Path((given := test_root or test_hr or test_lr) or ".").resolve().name
         self.test_pairs = paired_videos(test_root, test_hr, test_lr, say=rank_zero_warn) if given else []
         self.predict_videos = find_videos(predict_root, "data.predict_root", (LR_FOLDER,)) if predict_root else []
         check_frames(self.predict_videos, "data.predict_root", least=1)
@@ -213,11 +214,10 @@ class BlindVSRData(pl.LightningDataModule):
         for index, video in enumerate(footage.sources):
             height, width = footage.frame(index, 0).shape[:2]
             if min(height, width) < side:
-                scale = side // self.patch
-                raise InputError(
-                    f"data.patch={self.patch} takes frames of {side}x{side}, but {video.source} is {width}x{height}; "
-                    f"give --data.patch {min(height, width) // scale} or less"
-                )
+                largest = min(height, width) // (side // self.patch) // SCALE * SCALE
+                remedy = f"give --data.patch {largest} or less" if largest >= LEAST_PATCH else "leave it out"
+                raise InputError(f"data.patch={self.patch} takes frames of {side}x{side}, but {video.source} is "
+                                 f"{width}x{height}; {remedy}")
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Moves training batches; whole videos stay behind, and the stream moves them frame by frame."""

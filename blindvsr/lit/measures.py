@@ -16,13 +16,14 @@ from blindvsr.datasets import WINDOW
 from blindvsr.frames import Frame
 from blindvsr.lit.footage import ValidationClip
 from blindvsr.losses import kernel_distance
-from blindvsr.metrics import Scores, scored_frames
+from blindvsr.metrics import Channels, Scores, scored_frames
 from blindvsr.network import BlindVSR
 from blindvsr.ops import to_tensor
 from blindvsr.ops.blur import SCALE, blur_down
 from blindvsr.scoring import crop_to
 from blindvsr.stream import restore
 from blindvsr.tail import collapse
+from blindvsr.temporal import Consistency, flow_network
 
 LARGEST = 512  # sides of the middle that is looked at, low-resolution pixels
 
@@ -61,7 +62,8 @@ def middle_window(clip: ValidationClip, largest: int = LARGEST) -> tuple[NDArray
 
 
 def score_video(
-    net: BlindVSR, low: Iterable[Frame], truth: Iterable[Frame], chosen: range, name: str, precision: str = "32"
+    net: BlindVSR, low: Iterable[Frame], truth: Iterable[Frame], chosen: range, name: str, precision: str = "32",
+    channels: Channels = "rgb", temporal: bool = False,
 ) -> Scores:
     """Restores the frames that the protocol scores, and scores them as they come.
 
@@ -72,14 +74,21 @@ def score_video(
         chosen: indices of the frames to score.
         name: of the video, for messages.
         precision: see `blindvsr.stream.restore`.
+        channels: rgb, or y for the luma alone.
+        temporal: measure temporal consistency too, see `blindvsr.temporal`.
 
     Raises:
-        InputError: if LR and HR do not fit.
+        InputError: if LR and HR do not fit, or there are too few frames for `temporal`.
     """
-    scores = Scores()
+    scores, consistency = Scores(), Consistency(flow_network()) if temporal else None
     restored = restore(net, low, "auto", precision, only=chosen)
     for frame, true in zip(restored, islice(truth, chosen.start, chosen.stop), strict=True):
-        scores.add(frame, crop_to(true, frame, name))
+        true = crop_to(true, frame, name)
+        scores.add(frame, true, channels)
+        if consistency:
+            consistency.add(frame, true)
+    if consistency:
+        scores.temporal = consistency.result(name)
     return scores
 
 

@@ -17,7 +17,7 @@ from blindvsr.frames import Frame
 from blindvsr.lit.footage import ValidationClip
 from blindvsr.lit.measures import score_video
 from blindvsr.lit.objectives import OBJECTIVES, PARTS, Batch, Name, Values
-from blindvsr.metrics import Scores
+from blindvsr.metrics import Channels, Scores
 from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.pairs import scored_range
 from blindvsr.scoring import Summary, summarise, table, write_summary
@@ -50,6 +50,8 @@ class BlindVSRTask(pl.LightningModule):
             of frames moved by known motion.
         recompute_trunk: computes the trunk's activations twice instead of keeping them: less memory for a third more
             time there.
+        test_channels: what `test` measures PSNR and SSIM on: rgb, or the luma y.
+        test_temporal: let `test` measure temporal consistency too, see `blindvsr.temporal`; it takes long.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class BlindVSRTask(pl.LightningModule):
         halve_every: int = 100,
         objective: Name = "self_supervised",
         recompute_trunk: bool = False,
+        test_channels: Channels = "rgb",
+        test_temporal: bool = False,
     ) -> None:
         super().__init__()
         if isinstance(network, dict):  # as load_from_checkpoint hands it over
@@ -85,6 +89,7 @@ class BlindVSRTask(pl.LightningModule):
         # weights_only=True admits nothing else
         self.save_hyperparameters({"network": asdict(self.net.config)})
         self.val_means = nn.ModuleDict({name: MeanMetric() for name in self.objective.measures})
+        self.test_channels, self.test_temporal = test_channels, test_temporal
         self.test_scores: dict[str, Scores] = {}
         self.test_summary: Summary | None = None
         self.test_group: Any = None
@@ -165,7 +170,8 @@ class BlindVSRTask(pl.LightningModule):
     def test_step(self, pair: tuple[Video, Video], batch_idx: int) -> None:
         high, low = pair
         self.test_scores[high.name] = score_video(
-            self.net, low.read(), high.read(), scored_range(high), high.name, self._precision()
+            self.net, low.read(), high.read(), scored_range(high), high.name, self._precision(), self.test_channels,
+            self.test_temporal,
         )
 
     def on_test_epoch_end(self) -> None:
@@ -175,7 +181,8 @@ class BlindVSRTask(pl.LightningModule):
             gathered = [{} for _ in range(self.trainer.world_size)]
             torch.distributed.all_gather_object(gathered, self.test_scores, self.test_group)
         # by name: a video that padding handed to two devices counts once
-        self.test_summary = summarise({name: scores for part in gathered for name, scores in part.items()})
+        together = {name: scores for part in gathered for name, scores in part.items()}
+        self.test_summary = summarise(together, self.test_channels)
         path = self._table_path()  # on every device: the trainer agrees on its folder by a broadcast
         if self.trainer.is_global_zero:
             print(table(self.test_summary))

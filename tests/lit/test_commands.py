@@ -212,9 +212,12 @@ def test_start_from_exported_weights(test_set: Path, tmp_path: Path) -> None:
                  f"--trainer.default_root_dir={tmp_path}"]) == 0
     assert next(tmp_path.glob("**/pair.json")).is_file()
     name = ["--model.weights=clean", f"--trainer.default_root_dir={tmp_path / 'clean'}"]
-    assert main(["test", *OPTIONS, *name, f"--data.test_root={test_set}"]) == 0
+    measures = ["--model.test_channels=y", "--model.test_temporal=true"]
+    assert main(["test", *OPTIONS, *name, *measures, f"--data.test_root={test_set}"]) == 0
     summary = json.loads(next((tmp_path / "clean").glob("**/pair.json")).read_text())
     assert summary["mean_of_frames"]["psnr"] > 25, "the bundled model, by its name"
+    assert summary["channels"] == "y"
+    assert summary["mean_of_frames"]["tof"] > 0 and summary["mean_of_frames"]["warping_error"] > 0
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])
