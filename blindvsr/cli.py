@@ -30,7 +30,8 @@ def _overwrite_argument(parser: argparse.ArgumentParser) -> None:
 DEGRADE = """\
 examples:
   blindvsr degrade --hr Vid4 --out build/vid4 --kind gaussian
-  blindvsr degrade --hr REDS --out build/reds4 --kind realistic --videos 000 011 015 020"""
+  blindvsr degrade --hr REDS --out build/reds4 --kind realistic --videos 000 011 015 020
+  blindvsr degrade --hr Vid4 --out build/hard --kind gaussian --noise 5 --codec libx264 --crf 23"""
 
 
 def _degrade_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,8 @@ def _degrade_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR",
                         help="folder for the test set, which gets HR/, LR_blurdown_x4/ and kernel/")
     parser.add_argument("--kind", choices=("gaussian", "realistic", "mixed"), required=True,
-                        help="blur kernels: one Gaussian for all videos, or a random one for each")
+                        help="blur kernels: the same Gaussian for all videos; a random realistic one for each; or for each a "
+                             "random one that is Gaussian, realistic or plain decimation (mixed)")
     parser.add_argument("--sigma", type=float, default=1.2,
                         help="standard deviation of the Gaussian kernel, HR pixels (default: %(default)s)")
     parser.add_argument("--noise", type=float, default=0, metavar="LEVELS",
