@@ -41,8 +41,8 @@ def _degrade_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR",
                         help="folder for the test set, which gets HR/, LR_blurdown_x4/ and kernel/")
     parser.add_argument("--kind", choices=("gaussian", "realistic", "mixed"), required=True,
-                        help="blur kernels: the same Gaussian for all videos; a random realistic one for each; or for each a "
-                             "random one that is Gaussian, realistic or plain decimation (mixed)")
+                        help="blur kernels: the same Gaussian for all videos; a random realistic one for each; or for "
+                             "each a random one that is Gaussian, realistic or plain decimation (mixed)")
     parser.add_argument("--sigma", type=float, default=1.2,
                         help="standard deviation of the Gaussian kernel, HR pixels (default: %(default)s)")
     parser.add_argument("--noise", type=float, default=0, metavar="LEVELS",
