@@ -19,6 +19,7 @@ import torch
 
 from blindvsr.frames import Frame
 from blindvsr.network import BlindVSR
+from blindvsr.ops import to_tensor
 from blindvsr.restorer import resolve_precision
 from blindvsr.stream import restore, windows
 from blindvsr.upscale.kernel_track import KernelTrack
@@ -56,7 +57,8 @@ def encode(target: Path, source: VideoReader, frames: list[Frame]) -> None:
 def trust(net: BlindVSR, frames: list[Frame], restored: list[Frame]) -> None:
     """Kernels and cycle PSNR, as often as without --save_kernel."""
     track = KernelTrack(net, SAMPLED)
-    for window, frame in zip(windows(iter(frames), net.config.num_frames // 2), restored, strict=True):
+    pictures = (to_tensor(frame, next(net.parameters()).device)[None] for frame in frames)
+    for window, frame in zip(windows(pictures, net.config.num_frames // 2), restored, strict=True):
         track.add(window, frame)
 
 

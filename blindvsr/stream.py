@@ -1,14 +1,16 @@
 """Restoring a video of any length: a window of frames goes over it, and what belongs to one frame is computed once."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from itertools import count
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count, groupby
 from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
 
 from blindvsr import InputError
+from blindvsr.cuts import Shots
 from blindvsr.frames import Frame
 from blindvsr.network import SMALLEST, BlindVSR
 from blindvsr.ops import to_frame
@@ -19,12 +21,13 @@ T = TypeVar("T")
 
 def restore(
     net: BlindVSR, frames: Iterable[Frame], tile: int | str | None = None, precision: str = "32",
-    only: range | None = None,
+    only: range | None = None, cuts: bool = True,
 ) -> Iterator[Frame]:
     """Restores a video of any length at four times its size, frame by frame.
 
     Memory does not depend on the length: no more than `num_frames` frames are held, and a frame comes out as soon as
-    those after it that its window needs have been read. The ends are padded by reflection.
+    those after it that its window needs have been read. The ends of the video, and those of every shot, are padded by
+    reflection.
 
     Args:
         net: the network; the work is done on its device.
@@ -35,6 +38,8 @@ def restore(
         precision: "32", "bf16" or "16", or "auto" for the fastest on the device that costs under 0.05 dB; of
             everything but coordinates, see `blindvsr.flow`. "16" is for CUDA devices.
         only: the frames to restore, counted from 0; the others serve as their neighbours. All when None.
+        cuts: looks for cuts, see `blindvsr.cuts`, so that no frame is restored from those of another shot. Where there
+            is none, results are the same without.
 
     Returns:
         Iterator of uint8 (4H, 4W, 3), as many as came in, or as many as `only` has.
@@ -43,19 +48,46 @@ def restore(
         InputError: for an unknown tile or precision, or one that the device lacks; while iterating, for a frame that is
             too small, of another size than the first, or not uint8 RGB.
     """
-    pictures = restore_float(net, frames, tile, precision, only)
+    pictures = restore_float(net, frames, tile, precision, only, cuts)
     return (to_frame(picture) for picture in pictures)
 
 
 def restore_float(
     net: BlindVSR, frames: Iterable[Frame], tile: int | str | None = None, precision: str = "32",
-    only: range | None = None,
+    only: range | None = None, cuts: bool = True,
 ) -> Iterator[Tensor]:
     """Like `restore`, but gives (3, 4H, 4W) float32, unclamped, on the network's device."""
+    return (restored.picture for restored in restore_shots(net, frames, tile, precision, only, cuts))
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A restored frame, and what it was made of.
+
+    Attributes:
+        picture: (3, 4H, 4W) float32, unclamped, on the network's device.
+        window: (1, 3, H, W) each, RGB in [0, 1]: the frames around it, itself in the middle.
+        shot: number of the shot that it belongs to, from 0.
+    """
+
+    picture: Tensor
+    window: Sequence[Tensor]
+    shot: int
+
+
+def restore_shots(
+    net: BlindVSR, frames: Iterable[Frame], tile: int | str | None = None, precision: str = "32",
+    only: range | None = None, cuts: bool = True,
+) -> Iterator[Restored]:
+    """Like `restore_float`, but tells what every frame was made of."""
     restorer = Restorer(net, tile, precision)
-    encoded = (restorer.encode(frame) for frame in checked(frames))
-    around = enumerate(windows(encoded, net.config.num_frames // 2))
-    return (restorer.restore(window)[0] for number, window in around if only is None or number in only)
+    shots = Shots()
+    encoded = ((shots.number(frame) if cuts else 0, restorer.encode(frame)) for frame in checked(frames))
+    around = enumerate(shot_windows(encoded, net.config.num_frames // 2))
+    return (
+        Restored(restorer.restore(window)[0], [item.frame for item in window], shot)
+        for number, (shot, window) in around if only is None or number in only
+    )
 
 
 def checked(frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -74,6 +106,18 @@ def checked(frames: Iterable[Frame]) -> Iterator[Frame]:
                 f"frame {number} is {width}x{height} but frame 0 is {first[1]}x{first[0]}: a video has one size"
             )
         yield frame
+
+
+def shot_windows(items: Iterator[tuple[int, T]], radius: int) -> Iterator[tuple[int, list[T]]]:
+    """The windows of every shot on its own.
+
+    Args:
+        items: each with the number of its shot.
+        radius: see `windows`.
+    """
+    for shot, members in groupby(items, key=lambda item: item[0]):
+        for window in windows((item for _, item in members), radius):
+            yield shot, window
 
 
 def windows(items: Iterator[T], radius: int) -> Iterator[list[T]]:

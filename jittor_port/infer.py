@@ -41,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
                         help="where the network runs (default: cuda where there is a device)")
     result.add_argument("--tile", type=_tile, help="side of the parts that frames are restored in, pixels of input, "
                         "to save memory (default: whole frames)")
+    result.add_argument("--cuts", choices=("auto", "off"), default="auto", help="auto (default) finds cuts, so that no "
+                        "frame is restored with the help of another shot's; off takes every video for one shot")
     result.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run")
     return result
 
@@ -94,7 +96,7 @@ def run(options: argparse.Namespace) -> None:
     with _logging_to(folder / LOG):
         log.info("%s", summary.facts)
         for video in videos:
-            _restore_video(net, video, truths.get(video.name), folder, summary, options.tile)
+            _restore_video(net, video, truths.get(video.name), folder, summary, options)
         summary.write(folder / SUMMARY)
         log.info("\n%s", summary.table())
     print(summary.table())
@@ -157,7 +159,7 @@ def start_jittor(device: str) -> dict[str, Any]:
 
 
 def _restore_video(net: "BlindVSR", video: "Video", truth: "Video | None", folder: Path, summary: "Summary",
-                   tile: int | None) -> None:
+                   options: argparse.Namespace) -> None:
     """Restores one video into its folder and adds it to the summary."""
     import jittor as jt
 
@@ -168,11 +170,11 @@ def _restore_video(net: "BlindVSR", video: "Video", truth: "Video | None", folde
 
     _, first = next(video.frames())
     jt.gc()  # what a video of another size has left
-    warm_up(net, first, tile)
+    warm_up(net, first, options.tile)
     clock, scorer, number = Clock(), Scorer(truth) if truth else None, 0
     bar = progress(total=video.length or None, desc=video.name, unit=" frame")
     with whole_folder(folder / video.name) as target, bar:
-        for name, frame in restore(net, video.frames(), clock, tile):
+        for name, frame in restore(net, video.frames(), clock, options.tile, options.cuts == "auto"):
             with clock.step("post"):
                 write_image(target / f"{name}.png", frame)
             if scorer:

@@ -4,13 +4,14 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
+from itertools import count, groupby
 from typing import TypeVar
 
 import jittor as jt
 import numpy as np
 from numpy.typing import NDArray
 
+from jittor_port.cuts import Shots
 from jittor_port.frames import Frame
 from jittor_port.network import BlindVSR, Encoded
 
@@ -42,38 +43,46 @@ class Clock:
 
 
 def restore(net: BlindVSR, frames: Iterator[tuple[str, Frame]], clock: Clock,
-            tile: int | None = None) -> Iterator[tuple[str, Frame]]:
+            tile: int | None = None, cuts: bool = True) -> Iterator[tuple[str, Frame]]:
     """Restores a video of any length at four times its size, frame by frame, in memory that does not grow.
+
+    The ends of the video, and those of every shot, are padded by reflection.
 
     Args:
         net: the network.
         frames: name and uint8 (H, W, 3), RGB, all of one size.
         clock: reading and converting a frame counts as 'pre', the network as 'network', rounding as 'post'.
         tile: side of the parts that a frame is reconstructed in; None takes it whole.
+        cuts: looks for cuts, see `jittor_port.cuts`, so that no frame is restored from those of another shot.
 
     Returns:
         Iterator of name and uint8 (4H, 4W, 3), as many as came in.
     """
     radius = net.config.num_frames // 2
-    for window in windows(_encoded(net, frames, clock), radius):
-        with clock.step("network"):
-            restored = net.middle([encoded for _, encoded in window], tile)
-        with clock.step("post"):
-            frame = to_frame(restored.numpy()[0])
-        yield window[radius][0], frame
+    for _, shot in groupby(_encoded(net, frames, clock, cuts), key=lambda item: item[0]):
+        for window in windows(shot, radius):
+            with clock.step("network"):
+                restored = net.middle([encoded for _, _, encoded in window], tile)
+            with clock.step("post"):
+                frame = to_frame(restored.numpy()[0])
+            yield window[radius][1], frame
 
 
-def _encoded(net: BlindVSR, frames: Iterator[tuple[str, Frame]], clock: Clock) -> Iterator[tuple[str, Encoded]]:
+def _encoded(net: BlindVSR, frames: Iterator[tuple[str, Frame]], clock: Clock,
+             cuts: bool) -> Iterator[tuple[int, str, Encoded]]:
+    """Number of the shot, name, and what is computed from the frame alone."""
+    shots = Shots()
     while True:
         with clock.step("pre"):
             item = next(frames, None)
             if item is None:
                 return
             name, frame = item
+            number = shots.number(frame) if cuts else 0
             image = to_image(frame)
         with clock.step("network"):
             encoded = net.encode(image)
-        yield name, encoded
+        yield number, name, encoded
 
 
 def warm_up(net: BlindVSR, frame: Frame, tile: int | None = None) -> None:

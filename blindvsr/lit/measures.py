@@ -81,7 +81,7 @@ def score_video(
         InputError: if LR and HR do not fit, or there are too few frames for `temporal`.
     """
     scores, consistency = Scores(), Consistency(flow_network()) if temporal else None
-    restored = restore(net, low, "auto", precision, only=chosen)
+    restored = restore(net, low, "auto", precision, only=chosen, cuts=False)  # the protocol's windows
     for frame, true in zip(restored, islice(truth, chosen.start, chosen.stop), strict=True):
         true = crop_to(true, frame, name)
         scores.add(frame, true, channels)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -52,6 +52,7 @@ class BlindVSRTask(pl.LightningModule):
             time there.
         test_channels: what `test` measures PSNR and SSIM on: rgb, or the luma y.
         test_temporal: let `test` measure temporal consistency too, see `blindvsr.temporal`; it takes long.
+        cuts: whether predict looks for cuts, see `blindvsr.stream.restore`. Validation and test never do.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class BlindVSRTask(pl.LightningModule):
         recompute_trunk: bool = False,
         test_channels: Channels = "rgb",
         test_temporal: bool = False,
+        cuts: Literal["auto", "off"] = "auto",
     ) -> None:
         super().__init__()
         if isinstance(network, dict):  # as load_from_checkpoint hands it over
@@ -82,6 +84,7 @@ class BlindVSRTask(pl.LightningModule):
         self.loaded = {part for part in PARTS if given[part]}
         self.objective = OBJECTIVES[objective]
         self.halve_every = halve_every
+        self.cuts = cuts == "auto"
         self.rates = self._rates({"lr": lr, "flow_lr": flow_lr, "kernel_lr": lr if kernel_lr is None else kernel_lr})
         for name, parameter in self.net.named_parameters():
             parameter.requires_grad_(self.rates.get(_part(name), 0) > 0)
@@ -197,7 +200,7 @@ class BlindVSRTask(pl.LightningModule):
 
     def predict_step(self, video: Video, batch_idx: int) -> Iterator[Frame]:
         """The restored frames, made one by one as the writer asks for them."""
-        return restore(self.net, video.read(), "auto", self._precision())
+        return restore(self.net, video.read(), "auto", self._precision(), cuts=self.cuts)
 
     def _precision(self) -> str:
         """The stream's name for the trainer's precision: it sets its own casts, see `blindvsr.flow`."""

@@ -83,13 +83,13 @@ def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load:
     precision = resolve_precision(args.precision, device)
     why = f" ({fastest_precision(device)[1]})" if args.precision == "auto" else ""
     summary = upscale(
-        load(), source, job.target, tile=args.tile, precision=precision, kernel_file=args.save_kernel,
-        codec=args.codec, crf=args.crf, size=size, sound=args.sound,
+        load(), source, job.target, tile=args.tile, precision=precision, cuts=args.cuts == "auto",
+        kernel_file=args.save_kernel, codec=args.codec, crf=args.crf, size=size, sound=args.sound,
     )
     print(
         f"{job.target}: {summary.frames} frames, {_shape(source.size)} -> {_shape(summary.size)}, "
         f"{summary.frames / summary.seconds:.3g} frames/s, precision {precision} on {device.type}{why}, "
-        f"cycle PSNR {summary.cycle_psnr:.2f} dB"
+        f"cycle PSNR {summary.cycle_psnr:.2f} dB, {summary.blur}"
     )
     if summary.damage:
         print(f"{job.source} is damaged: {summary.damage}; restored {summary.frames} of {source.frames} frames",

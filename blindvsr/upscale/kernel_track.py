@@ -1,12 +1,14 @@
 """Without ground truth: the blur kernels that the network sees, and how well its output explains its input."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import scipy.io
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from blindvsr.degrade import kernel_picture
 from blindvsr.frames import Frame, write_image
@@ -16,11 +18,25 @@ from blindvsr.ops import blur_down, to_tensor
 LARGEST = 512  # sides of what is looked at, in LR pixels: the middle of larger frames tells as much
 BORDER = 2  # LR pixels that the blur of a 13x13 kernel reaches beyond the crop
 SHOWN = 12  # kernels in the picture
+LISTED = 6  # shots whose blur is told one by one
+SIGMAS = [round(0.4 + 0.05 * step, 2) for step in range(53)]  # to 3.0
 
 
 def _middle(length: int) -> slice:
     start = max(0, (length - LARGEST) // 2)
     return slice(start, start + min(length, LARGEST))
+
+
+def nearest_sigma(kernel: NDArray[np.float32]) -> float:
+    """The standard deviation, to 0.05 pixels, of the Gaussian that differs least from a kernel (k, k), in L1."""
+    squares = (np.arange(len(kernel)) - len(kernel) // 2) ** 2
+
+    def difference(sigma: float) -> float:
+        line = np.exp(-squares / (2 * sigma**2))
+        line /= line.sum()
+        return float(np.abs(kernel - np.outer(line, line)).sum())
+
+    return min(SIGMAS, key=difference)
 
 
 class KernelTrack:
@@ -32,12 +48,15 @@ class KernelTrack:
     Attributes:
         kernels: (13, 13) each, float32.
         indices: the frames that they belong to.
+        shots: the shots that they belong to, counted from 0.
     """
 
     def __init__(self, net: BlindVSR, every: int = 1) -> None:
-        """Looks at every `every`-th frame, on the network's device, in float32."""
+        """Looks at every `every`-th frame of each shot, the first to begin with, in float32 on the network's device."""
         self.kernels: list[NDArray[np.float32]] = []
         self.indices: list[int] = []
+        self.shots: list[int] = []
+        self.starts: list[int] = []
         self._net = net
         self._every = every
         self._seen = 0
@@ -45,24 +64,27 @@ class KernelTrack:
         self._samples = 0
 
     @torch.inference_mode()
-    def add(self, window: list[Frame], restored: Frame) -> None:
+    def add(self, window: Sequence[Tensor], restored: Frame, shot: int = 0) -> None:
         """Takes the next restored frame.
 
         Args:
-            window: the input frames around it, (H, W, 3) each, as many as the network takes.
+            window: the input frames around it, as many as the network takes: (1, 3, H, W) each, RGB in [0, 1].
             restored: (4H, 4W, 3).
+            shot: that it belongs to; they are counted from 0, one after another.
         """
         index, self._seen = self._seen, self._seen + 1
-        if index % self._every:
+        if shot == len(self.starts):
+            self.starts.append(index)
+        if (index - self.starts[shot]) % self._every:
             return
-        rows, columns = (_middle(side) for side in window[0].shape[:2])
-        device = next(self._net.parameters()).device
-        clip = to_tensor(np.stack([frame[rows, columns] for frame in window]), device)
+        rows, columns = (_middle(side) for side in window[0].shape[-2:])
+        clip = torch.cat([frame[..., rows, columns] for frame in window])
         kernel = self._net.estimate_kernel(clip[None])
         self.kernels.append(kernel[0, 0].cpu().numpy())
         self.indices.append(index)
+        self.shots.append(shot)
         large = [slice(4 * part.start, 4 * part.stop) for part in (rows, columns)]
-        again = blur_down(to_tensor(restored[large[0], large[1]][None], device), kernel)
+        again = blur_down(to_tensor(restored[large[0], large[1]][None], clip.device), kernel)
         inner = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
         error = again[inner] - clip[len(window) // 2][inner]
         self._squares += float(error.square().sum())
@@ -73,14 +95,34 @@ class KernelTrack:
         """dB, of the mean square error over all frames looked at; infinite if there is none."""
         return -10 * math.log10(self._squares / self._samples) if self._squares else math.inf
 
+    def means(self) -> NDArray[np.float32]:
+        """(S, 13, 13): the mean kernel of every shot."""
+        kernels, shots = np.stack(self.kernels), np.array(self.shots)
+        return np.stack([kernels[shots == shot].mean(0) for shot in range(len(self.starts))])
+
+    def blur(self) -> str:
+        """What the shots' mean kernels are, in words: the nearest Gaussians, in pixels of the output."""
+        if not self.kernels:
+            return "no blur known"
+        sigmas = [nearest_sigma(kernel) for kernel in self.means()]
+        if len(sigmas) == 1:
+            return f"blur like a Gaussian of sigma {sigmas[0]:.2f}"
+        if len(sigmas) > LISTED:
+            return f"{len(sigmas)} shots, blur like Gaussians of sigma {min(sigmas):.2f} to {max(sigmas):.2f}"
+        each = (f"{sigma:.2f} from frame {at}" for sigma, at in zip(sigmas, self.starts, strict=True))
+        return f"{len(sigmas)} shots, blur like Gaussians of sigma {', '.join(each)}"
+
     def save(self, mat: Path, picture: Path) -> None:
         """Writes the kernels as MATLAB file and as picture.
 
         Args:
-            mat: gets `kernel` (N, 13, 13) and `frame` (1, N), counted from 0.
+            mat: gets `kernel` (N, 13, 13), `frame` (1, N) and `shot` (1, N), counted from 0; for the S shots their mean
+                kernels `shot_kernel` (S, 13, 13) and first frames `shot_start` (1, S).
             picture: PNG of up to 12 kernels, evenly over time, on one scale of brightness.
         """
         kernels = np.stack(self.kernels)
-        scipy.io.savemat(mat, {"kernel": kernels, "frame": np.array(self.indices)}, appendmat=False)
+        content = {"kernel": kernels, "frame": np.array(self.indices), "shot": np.array(self.shots),
+                   "shot_kernel": self.means(), "shot_start": np.array(self.starts)}
+        scipy.io.savemat(mat, content, appendmat=False)
         shown = np.unique(np.linspace(0, len(kernels) - 1, min(SHOWN, len(kernels))).round().astype(int))
         write_image(picture, kernel_picture(kernels[shown], [str(self.indices[place]) for place in shown]))

@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help="height of the output, like 1080, likewise; 4 times the input's at most")
     outputs.add_argument("--save_kernel", type=Path, metavar="FILE.mat",
                          help="write the estimated blur kernel of every frame into this file, as the array kernel of "
-                              "(frames, 13, 13), and a picture of some of them beside it")
+                              "(frames, 13, 13), and of every shot, as shot_kernel; and a picture of some of them "
+                              "beside it")
     outputs.add_argument("--overwrite", action="store_true", help="replace what stands where the output goes")
 
 
@@ -67,6 +68,9 @@ def _network_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--tile", type=_tile, default="auto",
                        help="side of the tiles that large frames are restored in, in input pixels, 32 at least; auto "
                             "(default) takes the largest that fit into memory")
+    group.add_argument("--cuts", choices=("auto", "off"), default="auto",
+                       help="auto (default) finds cuts, so that no frame is restored with the help of another shot's; "
+                            "off takes the whole video for one shot")
     group.add_argument("--precision", choices=("auto", "32", "bf16", "16"), default="auto",
                        help="precision of the network's numbers; auto (default) takes the fastest that the device has "
                             "and that costs less than 0.05 dB")

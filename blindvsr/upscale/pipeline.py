@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from itertools import tee
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,10 @@ from tqdm import tqdm
 from blindvsr import InputError
 from blindvsr.frames import Frame, write_image
 from blindvsr.network import BlindVSR
+from blindvsr.ops import to_frame
 from blindvsr.outputs import replacing
 from blindvsr.progress import progress
-from blindvsr.stream import restore, windows
+from blindvsr.stream import restore, restore_shots
 from blindvsr.upscale.jobs import IMAGE
 from blindvsr.upscale.kernel_track import KernelTrack
 from blindvsr.upscale.size import OutputSize, reduced
@@ -44,6 +44,7 @@ class Summary:
         size: (H, W) of what was written.
         seconds: from the first frame's decoding to the last one's writing.
         cycle_psnr: dB, see `KernelTrack`.
+        blur: what the estimated kernels are, shot by shot, in words.
         damage: what was wrong with the input, or None.
     """
 
@@ -51,6 +52,7 @@ class Summary:
     size: tuple[int, int]
     seconds: float
     cycle_psnr: float
+    blur: str
     damage: str | None
 
 
@@ -61,6 +63,7 @@ def upscale(
     *,
     tile: int | str | None = "auto",
     precision: str = "auto",
+    cuts: bool = True,
     kernel_file: Path | None = None,
     codec: str | None = None,
     crf: float | None = None,
@@ -75,6 +78,7 @@ def upscale(
         target: a video file by its suffix, one PNG for one image, otherwise a folder of PNG.
         tile: see `blindvsr.stream.restore`.
         precision: see there.
+        cuts: see there.
         kernel_file: .mat for the kernels, one per frame; a picture of the same name is put beside it.
         codec: of a video, see `blindvsr.video.encoder.choose_encoder`.
         crf: see there.
@@ -97,17 +101,17 @@ def upscale(
             _open_target(source, target, out, codec, crf, sound, lost) as write,
             write_behind(write, DEPTH) as hand_over,
         ):
-            count = _run(net, source, tile, precision, track, hand_over)
+            count = _run(net, source, track, hand_over, tile=tile, precision=precision, cuts=cuts)
         seconds = time.perf_counter() - started
         if pictures:
             track.save(*pictures)
     damage = ", ".join(filter(None, (source.damage, *lost))) or None
-    return Summary(count, out, seconds, track.cycle_psnr, damage)
+    return Summary(count, out, seconds, track.cycle_psnr, track.blur(), damage)
 
 
 def _run(
-    net: BlindVSR, source: Source, tile: int | str | None, precision: str, track: KernelTrack,
-    hand_over: Callable[[tuple[int, Frame]], None],
+    net: BlindVSR, source: Source, track: KernelTrack, hand_over: Callable[[tuple[int, Frame]], None], *,
+    tile: int | str | None, precision: str, cuts: bool,
 ) -> int:
     """Hands over (time, frame) one after another; returns how many."""
     times: deque[int] = deque()
@@ -121,15 +125,13 @@ def _run(
         closing(read_ahead(source.timed(), DEPTH)) as decoded,
         progress(bar=BAR, line=LINE, total=source.frames, unit=" frames") as bar,
     ):
-        # the network holds a window of frames at a time: so does the copy beside it
-        copies, inputs = tee(map(note_time, decoded))
-        around = windows(copies, net.config.num_frames // 2)
-        restored = restore(net, inputs, tile, precision)
-        if (alphas := source.alphas()) is not None:
-            opaque = restore(net, alphas, tile, precision)
-            restored = (np.dstack((frame, alpha[..., 1])) for frame, alpha in zip(restored, opaque, strict=True))
-        for window, frame in zip(around, restored, strict=True):
-            track.add(window, frame[..., :3])
+        alphas = source.alphas()
+        opaque = restore(net, alphas, tile, precision, cuts=cuts) if alphas is not None else None
+        for restored in restore_shots(net, map(note_time, decoded), tile, precision, cuts=cuts):
+            frame = to_frame(restored.picture)
+            track.add(restored.window, frame, restored.shot)
+            if opaque is not None:
+                frame = np.dstack((frame, next(opaque)[..., 1]))
             hand_over((times.popleft(), frame))
             count += 1
             bar.update()

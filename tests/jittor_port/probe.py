@@ -18,7 +18,7 @@ from jittor_port.convolution import Chain, Layer  # noqa: E402
 from jittor_port.flow import INSIDE  # noqa: E402
 from jittor_port.network import BlindVSR, load_network  # noqa: E402
 from jittor_port.stream import Clock, Frame, restore, to_image  # noqa: E402
-from tests.jittor_port.probe_inputs import LENGTHS, MEMORY_FRAMES, SIZE, video  # noqa: E402
+from tests.jittor_port.probe_inputs import LENGTHS, MEMORY_FRAMES, SIZE, shots, video  # noqa: E402
 
 Arrays = dict[str, np.ndarray]
 
@@ -75,6 +75,9 @@ def streams(net: BlindVSR) -> Arrays:
     """Videos of several lengths, frames of two sizes, and both sides of the growth of memory."""
     out = {f"video{count}": np.stack([frame for _, frame in restore(net, named(video(count, *SIZE)), Clock())])
            for count in LENGTHS}
+    first, second = shots()
+    for name, cuts in (("shots", True), ("astride", False)):
+        out[name] = np.stack([frame for _, frame in restore(net, named(first + second), Clock(), cuts=cuts)])
     window = [net.encode(to_image(frame)) for frame in video(5, *SIZE)]
     out["float"] = net.middle(window).numpy()
     sizes = [resident() for _ in restore(net, named(video(MEMORY_FRAMES, 32, 40)), Clock())]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from blindvsr.network import BlindVSR
 from blindvsr.stream import restore, restore_float
 from tests.conftest import load_fixture
-from tests.jittor_port.probe_inputs import LENGTHS, MEMORY_FRAMES, SIZE, video
+from tests.jittor_port.probe_inputs import LENGTHS, MEMORY_FRAMES, SIZE, shots, video
 
 Probed = dict[str, np.ndarray]
 
@@ -67,6 +67,15 @@ def test_videos_of_any_length(probed: Probed, small_net: BlindVSR, count: int) -
     difference = np.abs(probed[f"video{count}"].astype(int) - expected)
     assert difference.max() <= 1
     assert (difference == 0).mean() >= 0.999
+
+
+def test_shots_on_their_own(probed: Probed, small_net: BlindVSR) -> None:
+    first, second = shots()
+    apart = np.stack([*restore(small_net, first), *restore(small_net, second)])
+    assert np.abs(probed["shots"].astype(int) - apart).max() <= 1
+    astride = np.stack(list(restore(small_net, first + second, cuts=False)))
+    assert np.abs(probed["astride"].astype(int) - astride).max() <= 1
+    assert np.abs(astride.astype(int) - apart).max() > 1
 
 
 def test_a_frame_of_odd_size(probed: Probed, small_net: BlindVSR) -> None:

@@ -87,6 +87,11 @@ def test_one_reader_of_pickles() -> None:
     assert ours == theirs
 
 
+def test_cuts_are_found_alike() -> None:
+    ours, theirs = ((REPOSITORY / package / "cuts.py").read_text() for package in ("jittor_port", "blindvsr"))
+    assert ours == theirs.replace("from blindvsr", "from jittor_port")
+
+
 def test_frames_come_in_natural_order(tmp_path: Path) -> None:
     names = ["1.png", "2.png", "10.png", "a1b9.png", "a1b10.png", "frame 2.PNG", "frame 11.png"]
     for name in reversed(names):

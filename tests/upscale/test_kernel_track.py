@@ -27,16 +27,16 @@ def test_cycle_psnr_is_that_of_the_cycle(net: BlindVSR) -> None:
         again = blur_down(to_tensor(sharp)[None], net.estimate_kernel(clip))
     difference = (again - clip[:, 2])[..., 2:-2, 2:-2]
     track = KernelTrack(net)
-    track.add(frames, sharp)
+    track.add(list(clip.transpose(0, 1)), sharp)
     assert track.cycle_psnr == pytest.approx(float(-10 * difference.square().mean().log10()), abs=1e-3)
     assert track.indices == [0]
 
 
 def test_large_frames_are_looked_at_in_the_middle(net: BlindVSR) -> None:
     height, width = 20, LARGEST + 100
-    frames = moving(5, height, width)
-    sharp = cv2.resize(frames[2], (4 * width, 4 * height), interpolation=cv2.INTER_NEAREST)
-    cut = [frame[:, 50:-50] for frame in frames]
+    frames = [to_tensor(frame)[None] for frame in moving(5, height, width)]
+    sharp = cv2.resize(moving(3, height, width)[2], (4 * width, 4 * height), interpolation=cv2.INTER_NEAREST)
+    cut = [frame[..., 50:-50] for frame in frames]
     whole, middle = KernelTrack(net), KernelTrack(net)
     whole.add(frames, sharp)
     middle.add(cut, sharp[:, 200:-200])
