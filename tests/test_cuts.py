@@ -1,6 +1,6 @@
 """Cuts: found where two shots meet, and not in flashes, fast pans, noise and real footage."""
 
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import cv2
@@ -76,11 +76,12 @@ def test_noise_is_none(size: tuple[int, int]) -> None:
 
 
 def test_real_footage(data: Path) -> None:
-    """No false alarm in 586 frames, and the five cuts of a clip that has some."""
+    """No false alarm in 472 frames, and the three cuts of a clip that has some."""
     for clip in sorted((data / "vid4" / "HR").iterdir()):
-        assert starts([smaller(read_image(file)) for file in image_files(clip)]) == [], clip
+        assert starts([smaller(read_image(file)) for file in image_files(clip)[:20]]) == [], clip
     assert starts(list(read_video(real_clip("carphone_pristine.mp4")))) == []
-    assert starts([smaller(frame) for frame in read_video(real_clip("bikes.mp4"))]) == [30, 76, 137, 187, 242]
+    bikes = islice(read_video(real_clip("bikes.mp4")), 140)
+    assert starts([smaller(frame) for frame in bikes]) == [30, 76, 137]
     assert starts([smaller(frame) for frame in read_video(REPOSITORY / "demo" / "bigbuckbunny.mp4")]) == []
 
 
