@@ -91,7 +91,10 @@ def opened(path: Path) -> Iterator[Image.Image]:
 def _open(path: Path) -> Image.Image:
     try:
         return Image.open(path)
-    except UnidentifiedImageError:  # TIFF of floats in colour, that OpenCV knows
+    except UnidentifiedImageError:  # TIFF of floats in colour, that OpenCV knows; it takes ages for broken PNG
+        with path.open("rb") as file:
+            if file.read(2) not in (b"II", b"MM"):
+                raise
         pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
         if pixels is None or pixels.dtype not in (np.float32, np.float64) or pixels.ndim != 3:
             raise

@@ -112,12 +112,25 @@ def _images(files: tuple[Path, ...]) -> Iterator[tuple[str, Frame]]:
     unique = len(set(stems)) == len(stems)  # a.png beside a.jpg: both would be written to a.png
     for number, path in enumerate(files):
         try:
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)  # 8 bits, grey repeated, alpha dropped, EXIF obeyed
+            # 8 bits, grey repeated, alpha dropped, EXIF obeyed
+            image = None if _is_cut(path) else cv2.imread(str(path), cv2.IMREAD_COLOR)
         except cv2.error:  # an impossible size
             image = None
         if image is None:
             raise InputError(f"{path} cannot be read as an image; replace or remove it")
         yield path.stem if unique else f"{number:08d}", np.ascontiguousarray(image[..., ::-1])
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether a part of a PNG claims to reach beyond the file: OpenCV fills gigabytes with what is not there."""
+    place, size = 8, path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(8) != b"\x89PNG\r\n\x1a\n":
+            return False
+        while place < size:
+            file.seek(place)
+            place += 12 + int.from_bytes(file.read(4), "big")
+    return place > size
 
 
 def _decoded(path: Path) -> Iterator[tuple[str, Frame]]:

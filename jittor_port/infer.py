@@ -144,7 +144,9 @@ def start_jittor(device: str) -> dict[str, Any]:
         import jittor as jt
     except Exception as error:  # it raises whatever its compiler or loader says
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"Jittor cannot start: {lines[-1][:200]}; delete ~/.cache/jittor and try again") from error
+        raise InputError(f"Jittor cannot start: {lines[-1][:200]}; delete .cache/jittor in the home folder (or in "
+                         "JITTOR_HOME) and try again; where that cannot be written, set JITTOR_HOME to a folder that "
+                         "can") from error
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Jittor's own ends the process with nothing cleared up
     if device == "cuda" and not jt.has_cuda:
         raise InputError("--device cuda: Jittor found no CUDA compiler; set nvcc_path, or use --device cpu")

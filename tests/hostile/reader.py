@@ -91,8 +91,8 @@ def both(read: Callable[[Path], object], path: Path) -> None:
 
 
 READERS = {".png": read_image, ".jpg": read_image, ".tif": read_image, ".webp": read_image, ".mp4": read_video,
-           ".mkv": read_video, ".mov": read_video, ".avi": read_video, ".safetensors": read_weights, ".pt": read_weights,
-           ".ckpt": read_weights, ".pkl": read_weights, ".yaml": read_settings}
+           ".mkv": read_video, ".mov": read_video, ".avi": read_video, ".safetensors": read_weights,
+           ".pt": read_weights, ".ckpt": read_weights, ".pkl": read_weights, ".yaml": read_settings}
 
 
 def try_mutant(seed_file: Path, number: int, folder: Path) -> str | None:
