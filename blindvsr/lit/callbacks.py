@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import BasePredictionWriter, Callback
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from blindvsr.datasets import Video, input_places
 from blindvsr.frames import Frame, frame_names, write_image
@@ -41,6 +42,12 @@ class Pictures(Callback):
     def __init__(self) -> None:
         self.item: Any = None
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage != "fit" or getattr(trainer, "fast_dev_run", False):
+            return
+        if not any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers):
+            rank_zero_warn("there will be no pictures: none of the loggers is TensorBoard's", stacklevel=2)
+
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
@@ -50,15 +57,15 @@ class Pictures(Callback):
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        logger = trainer.logger
-        if not trainer.is_global_zero:  # the others have other clips, and no event file
+        # other devices have other clips, and no event file
+        if not trainer.is_global_zero or not isinstance(pl_module, BlindVSRTask) or self.item is None:
             return
-        if not isinstance(logger, TensorBoardLogger) or not isinstance(pl_module, BlindVSRTask):
-            return
-        if self.item is None:
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        if not loggers:
             return
         for name, picture in pl_module.objective.pictures(pl_module.net, self.item).items():
-            logger.experiment.add_image(f"pictures/{name}", picture, trainer.global_step, dataformats="HWC")
+            for logger in loggers:
+                logger.experiment.add_image(f"pictures/{name}", picture, trainer.global_step, dataformats="HWC")
 
 
 class FramesWriter(BasePredictionWriter):

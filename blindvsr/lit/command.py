@@ -1,27 +1,29 @@
 """`blindvsr fit | validate | test | predict`: LightningCLI, with the callbacks that every run needs."""
 
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
-from jsonargparse import ArgumentError
+from jsonargparse import Namespace
+from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint
-from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from blindvsr import InputError
 from blindvsr.lit.callbacks import FramesWriter, Pictures, StepTime
 from blindvsr.lit.data import BlindVSRData
+from blindvsr.lit.mistakes import in_one_line, quiet
 from blindvsr.lit.objectives import OBJECTIVES
 from blindvsr.lit.processes import EndTogether, wait_for_others
+from blindvsr.lit.resume import RUNS, find_checkpoint, read_checkpoint, settle
+from blindvsr.lit.run_folder import OneAtATime, RunConfig, WholeCheckpoints, new_run
 from blindvsr.lit.task import BlindVSRTask
-from blindvsr.weights import BUNDLED, read_state_dict
+from blindvsr.weights import BUNDLED
 
-RUNS = "lightning_logs"  # Lightning's own name for the folder of numbered runs
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 class Command(LightningCLI):
@@ -32,7 +34,8 @@ class Command(LightningCLI):
         parser.set_defaults({
             "checkpoint.mode": "max", "checkpoint.filename": "best", "checkpoint.auto_insert_metric_name": False,
         })
-        parser.link_arguments("model.objective", "data.moving_pairs", compute_fn=_learns_from_pairs)
+        # of the task that has been built: a link between flags would need both to be given
+        parser.link_arguments("model.objective", "data.moving_pairs", lambda built: built.moving_pairs, "instantiate")
         # a checkpoint of its own: save_last writes only when the best improves, and a resumed run would lose the rest
         parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
         parser.set_defaults({"last_checkpoint.filename": "last", "last_checkpoint.enable_version_counter": False})
@@ -40,20 +43,29 @@ class Command(LightningCLI):
         parser.add_lightning_class_args(FramesWriter, "writer")
         parser.add_lightning_class_args(Pictures, "pictures")
         parser.add_lightning_class_args(StepTime, "step_time")
+        parser.add_argument(
+            "--new_rates", type=bool, default=False,
+            help="When a training goes on (--ckpt_path): use the learning rates and the halving that are given here, "
+                 "and not those of the checkpoint, as if they had been given from the start.",
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
-        config = self.config[self.config.subcommand]
+        command = self.config.subcommand
+        config = self.config[command]
         if config.get("ckpt_path"):
-            config.ckpt_path = str(_find_checkpoint(config.ckpt_path, Path(config.trainer.default_root_dir or ".")))
-            _check_checkpoint(config.ckpt_path)
-        elif self.config.subcommand != "fit" and not config.model.weights:
+            config.ckpt_path = str(find_checkpoint(config.ckpt_path, Path(config.trainer.default_root_dir or ".")))
+            content = read_checkpoint(config.ckpt_path)
+            if command == "fit":
+                given = parser.parse_args(args, defaults=False)[command].get("model", Namespace())  # type: ignore
+                settle(config.model, given, content, config.new_rates)
+        elif command != "fit" and not config.model.weights:
             raise InputError(
-                f"{self.config.subcommand} needs a trained network: give --ckpt_path FILE (or best, or last), or "
-                f"--model.weights with a file or a bundled model ({', '.join(BUNDLED)})"
+                f"{command} needs a trained network: give --ckpt_path FILE (or best, or last), or --model.weights with "
+                f"a file or a bundled model ({', '.join(BUNDLED)})"
             )
         objective, truth = OBJECTIVES[config.model.objective], config.data.kind != "none"
-        if self.config.subcommand in ("fit", "validate") and objective.needs_truth and not truth:
+        if command in ("fit", "validate") and objective.needs_truth and not truth:
             raise InputError(
                 f"--model.objective {config.model.objective} needs ground truth: give --data.kind gaussian or realistic"
             )
@@ -61,62 +73,65 @@ class Command(LightningCLI):
             measure, config.checkpoint.mode = objective.monitored(truth)
             config.checkpoint.monitor = f"val/{measure}"
 
+    def before_fit(self) -> None:
+        """Takes a number for a new run; the other processes of a run agree on the first one's folder."""
+        logger = self.trainer.logger
+        if isinstance(logger, TensorBoardLogger) and logger._version is None and self.trainer.is_global_zero:
+            try:
+                logger._version = new_run(Path(logger.root_dir))
+            except OSError as error:
+                raise InputError(f"--trainer.default_root_dir: {logger.root_dir} cannot be written: {error.strerror}") \
+                    from error
+        self.model.new_rates = self.config.fit.new_rates
+
     def predict(self, **arguments: Any) -> None:
         """Frames go to the writer one by one; collected, they would fill the memory."""
         self.trainer.predict(**{**arguments, "return_predictions": False})
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Curves for training alone, without Lightning's placeholder metric; a resumed run continues its own."""
-        command = self.config.subcommand
-        config = self.config[command]
-        if command == "predict" and not sys.stderr.isatty():
+        config = self.config_init[self.config.subcommand]
+        options = config.trainer
+        if self.config.subcommand == "predict" and not sys.stderr.isatty():
             kwargs["enable_progress_bar"] = False  # the writer's lines say as much, without carriage returns
-        if config.trainer.get("logger") is None:
-            root, version = Path(config.trainer.default_root_dir or "."), None
-            run = Path(config.get("ckpt_path") or "").parent.parent
-            if run.parent.name == RUNS:
-                root, version = run.parent.parent, run.name
-            fit = command == "fit"
-            kwargs["logger"] = TensorBoardLogger(root, RUNS, version, default_hp_metric=False) if fit else False
-        return super().instantiate_trainer(**kwargs)
+        for name in ("accumulate_grad_batches", "limit_train_batches"):
+            if self.config.subcommand == "fit" and options[name] == 0:
+                raise InputError(f"--trainer.{name} 0: nothing would be trained; give 1 or more")
+        if options.barebones:
+            options.log_every_n_steps = None  # the shipped configurations give it, and it logs nothing
+        elif options.logger is None or options.logger is True:
+            kwargs["logger"] = self._logger(config) if self.config.subcommand == "fit" else False
+        trainer = super().instantiate_trainer(**{**kwargs, "plugins": _plugins(options.plugins)})
+        if trainer.precision not in PRECISIONS:
+            raise InputError(f"--trainer.precision {trainer.precision}: flows and coordinates need 32 bits, and 64 do "
+                             f"not improve them: give {', '.join(PRECISIONS)}")
+        return trainer
+
+    def _logger(self, config: Namespace) -> TensorBoardLogger:
+        root = Path(config.trainer.default_root_dir or ".")
+        run = Path(config.get("ckpt_path") or "").parent.parent
+        if run.parent.name == RUNS:
+            return TensorBoardLogger(run.parent.parent, RUNS, run.name, default_hp_metric=False)
+        return TensorBoardLogger(root, RUNS, default_hp_metric=False)
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[pl.Callback]) -> pl.Trainer:
+        """Leaves out the callbacks for which the trainer's own switches leave no work."""
+        needs: list[type] = []
+        if config["barebones"]:
+            needs = [LearningRateMonitor, ModelCheckpoint, Pictures, StepTime]
+        elif not config["logger"]:
+            needs = [LearningRateMonitor, Pictures, StepTime]
+        if config["enable_checkpointing"] is False:
+            needs.append(ModelCheckpoint)
+        kept = [callback for callback in callbacks if not isinstance(callback, tuple(needs))]
+        return super()._instantiate_trainer(config, kept)
 
 
-def _learns_from_pairs(objective: str) -> bool:
-    return OBJECTIVES[objective].moving_pairs
-
-
-def _find_checkpoint(name: str, root: Path) -> Path:
-    """A checkpoint by path, or the newest run's `last` or `best` under root.
-
-    Raises:
-        InputError: if there is none.
-    """
-    if name not in ("last", "best"):
-        if not Path(name).is_file():
-            raise InputError(f"--ckpt_path {name}: no such file")
-        return Path(name)
-    found = sorted((root / RUNS).glob(f"*/checkpoints/{name}.ckpt"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        where = f"{RUNS}/*/checkpoints/{name}.ckpt under trainer.default_root_dir={root}"
-        raise InputError(f"--ckpt_path {name}: there is no {where}; train first, or give the file")
-    return found[-1]
-
-
-def _check_checkpoint(path: str) -> None:
-    """Says what is wrong with a file before anything is built.
-
-    Raises:
-        InputError: if it cannot be read, or holds weights alone.
-    """
-    read_state_dict(path)
-    weights_alone = Path(path).suffix in (".safetensors", ".pkl")
-    if not weights_alone:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        weights_alone = "pytorch-lightning_version" not in content
-    if weights_alone:
-        raise InputError(
-            f"--ckpt_path {path} holds weights alone, and not the state of a training: give --model.weights {path}"
-        )
+def _plugins(given: Any) -> list[Any]:
+    """The trainer's plugins, and a writer of checkpoints unless there is one."""
+    plugins = list(given) if isinstance(given, (list, tuple)) else [given] if given else []
+    own = not any(isinstance(plugin, CheckpointIO) for plugin in plugins)
+    return [*plugins, WholeCheckpoints()] if own else plugins
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -125,20 +140,14 @@ def run(arguments: Sequence[str]) -> None:
     Raises:
         InputError: for everything that the user can mend.
     """
-    for pattern in (  # true of runs like ours, and nothing that a user should act on
-        ".*does not have many workers.*", ".*smaller than the logging interval.*",
-        ".*LeafSpec.*", ".*dirpath has changed.*", ".*Checkpoint directory .* exists and is not empty.*",
-    ):
-        warnings.filterwarnings("ignore", pattern)
+    quiet()
     no_exit = {"exit_on_error": False}
-    try:
+    with in_one_line():
         command = Command(
             BlindVSRTask, BlindVSRData, args=list(arguments), save_config_kwargs={"overwrite": True},
             auto_configure_optimizers=False,  # the task has its own, with a rate for each part of the network
-            trainer_defaults={"callbacks": [EndTogether()]},
-            save_config_callback=SaveConfigCallback if arguments[0] == "fit" else None,
+            trainer_defaults={"callbacks": [EndTogether(), OneAtATime()]},
+            save_config_callback=RunConfig if arguments[0] == "fit" else None,
             parser_kwargs={**no_exit, **{name: dict(no_exit) for name in Command.subcommands()}},
         )
-    except ArgumentError as error:
-        raise InputError(str(error)) from error
-    wait_for_others(command.trainer)
+        wait_for_others(command.trainer)

@@ -1,5 +1,6 @@
 """LightningDataModule for training on HR footage that is degraded online, and for validation, test and prediction."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler, SequentialSampler
 
 from blindvsr import InputError
 from blindvsr.datasets import (
@@ -17,26 +18,13 @@ from blindvsr.degrade import SCALE, blur_down
 from blindvsr.disturbance import Disturbance
 from blindvsr.frames import image_size
 from blindvsr.lit.footage import Footage, Kind, TrainingPatches, ValidationClips, photographs
+from blindvsr.lit.loaders import EpochSampler, FirstEpoch, Items, OnceSampler, TrainingLoader, deaf_worker
 from blindvsr.lit.motion import MovingPairs, PairBatches
-from blindvsr.lit.processes import EpochSampler, OnceSampler
 from blindvsr.ops import to_tensor
 from blindvsr.pairs import paired_videos
 from blindvsr.reds import without_reds4
 
 LEAST_PATCH = 4 * SCALE
-
-
-class Items(Dataset[Any]):
-    """A list as a data set: what test and prediction hand out are names of files, read as a stream."""
-
-    def __init__(self, items: Sequence[Any]) -> None:
-        self.items = items
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.items[index]
 
 
 def _only(items: list[Any]) -> Any:
@@ -53,11 +41,12 @@ def _warn_of_crop(videos: Sequence[Video]) -> None:
         )
 
 
-def _check_least(numbers: dict[str, tuple[int, int]]) -> None:
-    """Raises InputError for the first of name -> (value, least) that is less."""
-    for name, (value, least) in numbers.items():
-        if value < least:
-            raise InputError(f"data.{name}={value}: {least} is the least")
+def _check_numbers(numbers: dict[str, tuple[float, float, float]]) -> None:
+    """Raises InputError for the first of name -> (value, least, most) that is out of range, or no number."""
+    for name, (value, least, most) in numbers.items():
+        if not least <= value <= most or value == math.inf:
+            wanted = f"{least} is the least" if most == math.inf else f"give {least} to {most}"
+            raise InputError(f"data.{name}={value}: {wanted}")
 
 
 class BlindVSRData(pl.LightningDataModule):
@@ -117,18 +106,16 @@ class BlindVSRData(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True  # more devices than videos to predict
-        if patch < LEAST_PATCH or patch % SCALE:
-            raise InputError(f"data.patch={patch}: it must be a multiple of {SCALE} and at least {LEAST_PATCH}")
-        if shrink < 1:
-            raise InputError(f"data.shrink={shrink}: frames are reduced by factors from 1 to this; give 1 or more")
-        if not 0 <= synthetic <= 1:
-            raise InputError(f"data.synthetic={synthetic}: it is a share of the clips; give 0 to 1")
+        _check_numbers({
+            "patch": (patch, LEAST_PATCH, math.inf), "batch_size": (batch_size, 1, math.inf), "seed": (seed, 0, math.inf),
+            "batches_per_epoch": (batches_per_epoch, 1, math.inf), "num_workers": (num_workers, 0, math.inf),
+            "frames_per_video": (frames_per_video, WINDOW, math.inf), "val_frames": (val_frames, WINDOW, math.inf),
+            "shrink": (shrink, 1, math.inf), "synthetic": (synthetic, 0, 1),
+        })
+        if patch % SCALE:
+            raise InputError(f"data.patch={patch}: it must be a multiple of {SCALE}")
         if disturbance and kind == "none":
             raise InputError("data.disturbance: footage of --data.kind none is not degraded; choose another kind")
-        _check_least({
-            "batch_size": (batch_size, 1), "batches_per_epoch": (batches_per_epoch, 1), "num_workers": (num_workers, 0),
-            "frames_per_video": (frames_per_video, WINDOW), "val_frames": (val_frames, WINDOW),
-        })
         self.shrink, self.moving_pairs = shrink, moving_pairs
         self.disturbance, self.synthetic, self.stills = disturbance, synthetic, photographs(stills) if stills else []
         self.kind, self.batch_size, self.batches_per_epoch = kind, batch_size, batches_per_epoch
@@ -186,14 +173,19 @@ class BlindVSRData(pl.LightningDataModule):
         moving pairs."""
         if not self.train_videos:
             raise InputError("data.train_root is missing: give --data.train_root DIR")
-        data = self._pairs(self.train_videos) if self.moving_pairs else self._patches()
+        data: Any = self._pairs(self.train_videos) if self.moving_pairs else self._patches()
         devices, rank = self._place()
         length = max(len(data), self.batches_per_epoch * self.batch_size * devices)
-        return DataLoader(
-            data, self.batch_size, sampler=EpochSampler(length, self.seed, devices, rank), drop_last=True,
-            num_workers=self.num_workers, persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
+        sampler: Sampler[Any] = EpochSampler(length, self.seed, devices, rank)
+        if getattr(self.trainer, "overfit_batches", 0):
+            data = FirstEpoch(data, length)
+            sampler = SequentialSampler(data)
+        loader = TrainingLoader(
+            data, self.batch_size, sampler=sampler, drop_last=True, num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0, pin_memory=torch.cuda.is_available(), worker_init_fn=deaf_worker,
         )
+        loader.trainer = self.trainer
+        return loader
 
     def _patches(self) -> TrainingPatches:
         side = self.patch if self.kind == "none" else self.patch * SCALE

@@ -1,15 +1,13 @@
-"""Several processes of one run: how they share the data out, and that they end together, also where one fails."""
+"""Several processes of one run: they end together, also where one fails."""
 
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.environments import LightningEnvironment
-from torch.utils.data import Dataset, DistributedSampler
+from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from blindvsr import InputError
 
@@ -42,7 +40,9 @@ class EndTogether(Callback):
 
 
 def _others(trainer: pl.Trainer) -> list[subprocess.Popen[bytes]]:
-    return getattr(trainer.strategy.launcher, "procs", [])
+    # processes that were forked or spawned (ddp_spawn, ddp_notebook) are joined by their launcher
+    launcher = trainer.strategy.launcher
+    return launcher.procs if isinstance(launcher, _SubprocessScriptLauncher) else []
 
 
 def wait_for_others(trainer: pl.Trainer) -> None:
@@ -61,33 +61,3 @@ def _code(process: subprocess.Popen[bytes]) -> int | None:
         return process.wait(GRACE)
     except subprocess.TimeoutExpired:
         return None
-
-
-class EpochSampler(DistributedSampler[Any]):
-    """Shuffles `length` indices anew every epoch, shares them out among devices, and tells the data set the epoch.
-
-    Lightning leaves a DistributedSampler as it is and calls its `set_epoch`, on one device as on many.
-    """
-
-    def __init__(self, length: int, seed: int, devices: int, rank: int) -> None:
-        # devices take turns, so that their batches are together the batch that one device would draw; what is too
-        # little for a turn of all is dropped, as the loader drops what is too little for a batch
-        indices: Any = range(length)
-        super().__init__(indices, devices, rank, shuffle=True, seed=seed, drop_last=True)
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self.epoch, index) for index in super().__iter__())
-
-
-class OnceSampler(DistributedSampler[Any]):
-    """Shares a data set out among devices, each item to one of them: the last devices may get fewer, or nothing."""
-
-    def __init__(self, data: Dataset[Any], devices: int, rank: int) -> None:
-        super().__init__(data, devices, rank, shuffle=False)
-        self.indices = range(rank, len(data), devices)  # type: ignore[arg-type]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.indices)
-
-    def __len__(self) -> int:
-        return len(self.indices)

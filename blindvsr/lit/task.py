@@ -1,5 +1,6 @@
 """LightningModule: training for an objective, validation, the protocol's test and prediction."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
@@ -17,6 +18,7 @@ from blindvsr.frames import Frame
 from blindvsr.lit.footage import ValidationClip
 from blindvsr.lit.measures import score_video
 from blindvsr.lit.objectives import OBJECTIVES, PARTS, Batch, Name, Values
+from blindvsr.lit.resume import RATES, mend_progress
 from blindvsr.metrics import Channels, Scores
 from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.pairs import scored_range
@@ -80,14 +82,15 @@ class BlindVSRTask(pl.LightningModule):
         if kernel_weights:
             load_part(self.net, "kernel_net", kernel_weights)
         self.net.recompute_trunk = recompute_trunk
-        given = {"network": weights, "kernel": weights or kernel_weights, "flow": weights or flow_weights}
-        self.loaded = {part for part in PARTS if given[part]}
+        # plain values: what a resumed training goes on with, see `resume.py`
+        self.settings: dict[str, Any] = {
+            "weights": weights, "flow_weights": flow_weights, "kernel_weights": kernel_weights, "objective": objective,
+            "lr": lr, "flow_lr": flow_lr, "kernel_lr": kernel_lr, "halve_every": halve_every,
+        }
         self.objective = OBJECTIVES[objective]
-        self.halve_every = halve_every
+        self.new_rates = False
         self.cuts = cuts == "auto"
-        self.rates = self._rates({"lr": lr, "flow_lr": flow_lr, "kernel_lr": lr if kernel_lr is None else kernel_lr})
-        for name, parameter in self.net.named_parameters():
-            parameter.requires_grad_(self.rates.get(_part(name), 0) > 0)
+        self._settle()
         # only what rebuilds the network, as plain values: hyper-parameters in a checkpoint beat flags, and
         # weights_only=True admits nothing else
         self.save_hyperparameters({"network": asdict(self.net.config)})
@@ -97,13 +100,25 @@ class BlindVSRTask(pl.LightningModule):
         self.test_summary: Summary | None = None
         self.test_group: Any = None
 
-    def _rates(self, given: dict[str, float]) -> dict[str, float]:
+    def _settle(self) -> None:
+        """Makes of the settings what was loaded, at which rate each part of the network learns, and what is frozen."""
+        weights, *parts = (self.settings[name] for name in ("weights", "kernel_weights", "flow_weights"))
+        given = dict(zip(PARTS, (weights, *(part or weights for part in parts)), strict=True))
+        self.loaded = {part for part in PARTS if given[part]}
+        self.rates = self._rates()
+        for name, parameter in self.net.named_parameters():
+            parameter.requires_grad_(self.rates.get(_part(name), 0) > 0)
+
+    def _rates(self) -> dict[str, float]:
         """The learning rate of each part that the objective trains."""
+        given = {name: self.settings[name] for name in ("lr", "flow_lr", "kernel_lr")}
+        if given["kernel_lr"] is None:
+            given["kernel_lr"] = given["lr"]
         for name, rate in given.items():
-            if rate < 0:
-                raise InputError(f"model.{name}={rate}: a learning rate is not negative")
-        if self.halve_every < 1:
-            raise InputError(f"model.halve_every={self.halve_every}: 1 epoch is the least")
+            if not 0 <= rate < math.inf:
+                raise InputError(f"model.{name}={rate}: a learning rate is a number, and not negative")
+        if self.settings["halve_every"] < 1:
+            raise InputError(f"model.halve_every={self.settings['halve_every']}: 1 epoch is the least")
         drifts = "flow" in self.loaded and len(self.objective.parts) > 1
         flow = given["flow_lr"] if drifts or given["flow_lr"] == 0 else given["lr"]
         rates = {"network": given["lr"], "kernel": given["kernel_lr"], "flow": flow}
@@ -111,6 +126,17 @@ class BlindVSRTask(pl.LightningModule):
         if not any(rates.values()):
             raise InputError("all that model.objective trains has a learning rate of 0 (model.lr, flow_lr, kernel_lr)")
         return rates
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """The restored middle frame of each clip.
+
+        Args:
+            clip: (B, 5, 3, H, W), RGB in [0, 1]; H, W >= 16.
+
+        Returns:
+            (B, 3, 4H, 4W), unclamped.
+        """
+        return self.net(clip)
 
     def configure_optimizers(self) -> Any:
         """Adam with a rate for each part that is trained, all halved every `halve_every` epochs."""
@@ -120,7 +146,7 @@ class BlindVSRTask(pl.LightningModule):
             ]} for part, rate in self.rates.items()
         ]
         optimizer = torch.optim.Adam(groups)
-        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, self.halve_every, gamma=0.5)]
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, self.settings["halve_every"], gamma=0.5)]
 
     def setup(self, stage: str) -> None:
         if stage == "fit":
@@ -129,6 +155,8 @@ class BlindVSRTask(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Prepares what starts from nothing, once: with accumulated gradients the first step takes several batches."""
+        # the step that curves are drawn at: after some breaks Lightning counts one too many
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.trainer.global_step
         if self.current_epoch == batch_idx == 0 and not self.loaded.issuperset(self.objective.parts):
             self.objective.start(self.net, batch)
             # the same on all devices, each of which has a batch of its own
@@ -207,8 +235,27 @@ class BlindVSRTask(pl.LightningModule):
         name = str(self.trainer.precision)
         return "bf16" if "bf16" in name else "16" if name.startswith("16") else "32"
 
+    def on_train_start(self) -> None:
+        """A checkpoint brings its own rates: `new_rates` puts those of the settings in their place."""
+        if not self.new_rates:
+            return
+        schedule = self.lr_schedulers()
+        assert isinstance(schedule, torch.optim.lr_scheduler.StepLR)
+        schedule.step_size, schedule.base_lrs = self.settings["halve_every"], list(self.rates.values())
+        for group, rate in zip(schedule.optimizer.param_groups, schedule.base_lrs, strict=True):
+            group["initial_lr"] = rate
+            group["lr"] = rate * schedule.gamma ** (schedule.last_epoch // schedule.step_size)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["settings"] = self.settings
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = checkpoint.get("state_dict", {})
         net = {key.removeprefix(LIGHTNING_PREFIX): value for key, value in state.items()
                if key.startswith(LIGHTNING_PREFIX)}
         check_state_dict(self.net, net, "ckpt_path")
+        rates = {name: self.settings[name] for name in RATES} if self.new_rates else {}
+        self.settings |= {**checkpoint.get("settings", {}), **rates}
+        if "optimizer_states" in checkpoint:
+            self._settle()
+            mend_progress(checkpoint["loops"])

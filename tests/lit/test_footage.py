@@ -9,7 +9,7 @@ from blindvsr.degrade import blur_down
 from blindvsr.disturbance import Disturbance
 from blindvsr.lit.data import BlindVSRData
 from blindvsr.lit.footage import TrainingPatches, texture
-from blindvsr.lit.processes import EpochSampler
+from blindvsr.lit.loaders import EpochSampler
 from tests.conftest import REPOSITORY
 
 
@@ -98,7 +98,7 @@ def test_what_is_switched_off_leaves_the_published_patches_as_they_were(footage:
 def test_sampler_shares_epochs_out_and_tells_them(footage: Path) -> None:
     def keys(rank: int, devices: int, epoch: int) -> list[tuple[int, int]]:
         sampler = EpochSampler(12, seed=0, devices=devices, rank=rank)
-        sampler.set_epoch(epoch)
+        sampler.begin(epoch)
         return list(sampler)
 
     assert sorted(keys(0, 1, 3)) == [(3, index) for index in range(12)]

@@ -13,7 +13,7 @@ import torch
 
 from blindvsr.cli import main
 from blindvsr.frames import Frame, read_image
-from blindvsr.lit.processes import EpochSampler, OnceSampler
+from blindvsr.lit.loaders import EpochSampler, OnceSampler
 from blindvsr.weights import save_network
 from tests.clips import make_video, moving
 from tests.conftest import REPOSITORY, draw_video, moving_network, run_fails

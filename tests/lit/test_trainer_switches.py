@@ -1,0 +1,78 @@
+"""Lightning's own switches work or are refused in one line, and so are numbers that make no sense."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from blindvsr.cli import main
+from tests.conftest import run_fails
+from tests.lit.test_commands import fit_arguments
+
+SHORT = ("--trainer.max_epochs=1", "--data.batches_per_epoch=1", "--trainer.limit_train_batches=1")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks as small as these gain nothing from more, and lose much on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_what_is_switched_off_is_not_needed(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    off = ["--trainer.logger=false"], ["--trainer.enable_checkpointing=false"], ["--trainer.barebones=true"]
+    for number, options in enumerate(off):
+        assert main(fit_arguments(footage, tmp_path / str(number), *SHORT, *options)) == 0
+    assert {path.name for path in (tmp_path / "0" / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert not list(tmp_path.glob("[12]/**/*.ckpt"))
+    again = [*SHORT[1:], "--trainer.max_epochs=2", "--trainer.logger=false", "--ckpt_path=last"]
+    assert main(fit_arguments(footage, tmp_path / "0", *again)) == 0, "without a number the run is found too"
+    said = capsys.readouterr()
+    assert "Tip:" not in said.out + said.err
+
+
+def test_overfitting_sees_the_same_batches(footage: Path, tmp_path: Path) -> None:
+    options = ["--trainer.overfit_batches=2", "--model.lr=1e-9", "--model.kernel_lr=1e-9",
+               "--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={tmp_path}"]
+    assert main(fit_arguments(footage, tmp_path, *options)) == 0
+    lines = next(tmp_path.glob("**/metrics.csv")).read_text().splitlines()
+    column = lines[0].split(",").index("train/loss")
+    losses = [float(value) for line in lines[1:] if (value := line.split(",")[column])]
+    assert losses[:2] == pytest.approx(losses[2:], rel=1e-5)
+    assert losses[0] != losses[1]
+
+
+def test_pictures_need_no_place_among_the_loggers(footage: Path, tmp_path: Path) -> None:
+    loggers = ", ".join(f"{{class_path: {name}, init_args: {{save_dir: {tmp_path}}}}}"
+                        for name in ("CSVLogger", "TensorBoardLogger"))
+    assert main(fit_arguments(footage, tmp_path, *SHORT, f"--trainer.logger=[{loggers}]")) == 0
+    events = EventAccumulator(str(next(tmp_path.glob("**/events*")).parent))
+    events.Reload()
+    assert len(events.Tags()["images"]) == 6
+
+
+def test_spawned_processes(footage: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    two = ["--trainer.devices=2", "--trainer.strategy=ddp_spawn", "--trainer.accelerator=cpu"]
+    assert main(fit_arguments(footage, tmp_path, *SHORT, *two)) == 0
+    assert next(tmp_path.glob("**/last.ckpt")).is_file()
+
+
+@pytest.mark.parametrize(("option", "words"), [
+    ("trainer.precision=64-true", "32-true"), ("trainer.precision=bf16-true", "bf16-mixed"),
+    ("trainer.accelerator=tpu", "tpu"), ("trainer.devices=0", "devices"), ("trainer.logger=WandbLogger", "wandb"),
+    ("trainer.strategy=deepspeed", "pip install"), ("trainer.strategy=nonsense", "nonsense"),
+    ("trainer.val_check_interval=100", "val_check_interval"), ("trainer.max_time=soon", "duration"),
+    ("trainer.limit_train_batches=0", "limit_train_batches"), ("trainer.accumulate_grad_batches=0", "1 or more"),
+    ("trainer.default_root_dir=/proc/nowhere", "default_root_dir"), ("checkpoint.monitor=val/none", "val/none"),
+    ("optimizer=Adam", "--model.kernel_lr"), ("lr_scheduler.step_size=1", "--model.halve_every"),
+    ("data.seed=-1", "data.seed"), ("data.num_workers=-1", "data.num_workers"), ("data.patch=18", "multiple of 4"),
+    ("model.lr=nan", "model.lr"), ("data.batches_per_epoch=0", "data.batches_per_epoch"), ("data.shrink=0", "1 is the"),
+])
+def test_one_line(
+    option: str, words: str, footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in run_fails([*fit_arguments(footage, tmp_path, *SHORT), f"--{option}"], capsys)
