@@ -16,7 +16,7 @@ from blindvsr import InputError
 from blindvsr.lit.callbacks import FramesWriter, Pictures, StepTime
 from blindvsr.lit.data import BlindVSRData
 from blindvsr.lit.mistakes import in_one_line, quiet
-from blindvsr.lit.objectives import OBJECTIVES
+from blindvsr.lit.objectives import OBJECTIVES, Objective
 from blindvsr.lit.processes import EndTogether, wait_for_others
 from blindvsr.lit.resume import RUNS, find_checkpoint, read_checkpoint, settle
 from blindvsr.lit.run_folder import OneAtATime, RunConfig, WholeCheckpoints, new_run
@@ -35,7 +35,7 @@ class Command(LightningCLI):
             "checkpoint.mode": "max", "checkpoint.filename": "best", "checkpoint.auto_insert_metric_name": False,
         })
         # of the task that has been built: a link between flags would need both to be given
-        parser.link_arguments("model.objective", "data.moving_pairs", lambda built: built.moving_pairs, "instantiate")
+        parser.link_arguments("model.objective", "data.moving_pairs", _learns_from_pairs, "instantiate")
         # a checkpoint of its own: save_last writes only when the best improves, and a resumed run would lose the rest
         parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
         parser.set_defaults({"last_checkpoint.filename": "last", "last_checkpoint.enable_version_counter": False})
@@ -125,6 +125,10 @@ class Command(LightningCLI):
             needs.append(ModelCheckpoint)
         kept = [callback for callback in callbacks if not isinstance(callback, tuple(needs))]
         return super()._instantiate_trainer(config, kept)
+
+
+def _learns_from_pairs(objective: Objective) -> bool:
+    return objective.moving_pairs
 
 
 def _plugins(given: Any) -> list[Any]:

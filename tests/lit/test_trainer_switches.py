@@ -63,7 +63,7 @@ def test_spawned_processes(footage: Path, tmp_path: Path, capfd: pytest.CaptureF
 
 @pytest.mark.parametrize(("option", "words"), [
     ("trainer.precision=64-true", "32-true"), ("trainer.precision=bf16-true", "bf16-mixed"),
-    ("trainer.accelerator=tpu", "tpu"), ("trainer.devices=0", "devices"), ("trainer.logger=WandbLogger", "wandb"),
+    ("trainer.accelerator=abacus", "abacus"), ("trainer.devices=0", "devices"), ("trainer.logger=WandbLogger", "wandb"),
     ("trainer.strategy=deepspeed", "pip install"), ("trainer.strategy=nonsense", "nonsense"),
     ("trainer.val_check_interval=100", "val_check_interval"), ("trainer.max_time=soon", "duration"),
     ("trainer.limit_train_batches=0", "limit_train_batches"), ("trainer.accumulate_grad_batches=0", "1 or more"),
