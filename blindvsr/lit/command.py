@@ -20,6 +20,7 @@ from blindvsr.lit.objectives import OBJECTIVES, Objective
 from blindvsr.lit.processes import EndTogether, wait_for_others
 from blindvsr.lit.resume import RUNS, find_checkpoint, read_checkpoint, settle
 from blindvsr.lit.run_folder import OneAtATime, RunConfig, WholeCheckpoints, new_run
+from blindvsr.lit.stopping import stopping
 from blindvsr.lit.task import BlindVSRTask
 from blindvsr.weights import BUNDLED
 
@@ -143,14 +144,15 @@ def run(arguments: Sequence[str]) -> None:
 
     Raises:
         InputError: for everything that the user can mend.
+        SystemExit: 128 and the number of the signal that stopped it.
     """
     quiet()
     no_exit = {"exit_on_error": False}
-    with in_one_line():
+    with stopping() as stop, in_one_line():
         command = Command(
             BlindVSRTask, BlindVSRData, args=list(arguments), save_config_kwargs={"overwrite": True},
             auto_configure_optimizers=False,  # the task has its own, with a rate for each part of the network
-            trainer_defaults={"callbacks": [EndTogether(), OneAtATime()]},
+            trainer_defaults={"callbacks": [EndTogether(), OneAtATime(), stop]},
             save_config_callback=RunConfig if arguments[0] == "fit" else None,
             parser_kwargs={**no_exit, **{name: dict(no_exit) for name in Command.subcommands()}},
         )

@@ -75,33 +75,25 @@ class OnceSampler(DistributedSampler[Any]):
 
 
 class TrainingLoader(DataLoader[Any]):
-    """Goes on after the last batch that a checkpoint's training had done.
-
-    Lightning keeps the state of loaders that have one, and gives it back before it asks for the first batch.
-    """
+    """Goes on after the last batch that a training had done: at another number of the epoch, and within one."""
 
     trainer: pl.Trainer | None = None
-    _next: dict[str, int] | None = None
-
-    def _fit(self) -> Any:
-        return self.trainer.fit_loop if self.trainer else None
-
-    def state_dict(self) -> dict[str, int]:
-        """The next batch: {"epoch", "batch" of that epoch}, both from 0."""
-        begun, done = self._fit().epoch_progress.current.ready, self._fit().epoch_loop.batch_progress.current.processed
-        if done >= self._fit().max_batches:
-            return {"epoch": begun, "batch": 0}
-        return {"epoch": begun - 1, "batch": done}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self._next = state
 
     def __iter__(self) -> Any:
-        if isinstance(self.sampler, EpochSampler) and self._fit():
-            epoch = max(self._fit().epoch_progress.current.ready - 1, 0)
-            begin, self._next = self._next or {"epoch": epoch, "batch": 0}, None
-            self.sampler.begin(begin["epoch"], begin["batch"] * (self.batch_size or 1))
+        if isinstance(self.sampler, EpochSampler) and self.trainer:
+            epoch, batch = self._place(self.trainer.fit_loop)
+            self.sampler.begin(epoch, batch * (self.batch_size or 1))
         return super().__iter__()
+
+    @staticmethod
+    def _place(fit: Any) -> tuple[int, int]:
+        """The next batch by Lightning's counters, a checkpoint's too: epoch, and number within it, both from 0."""
+        epochs, batches = fit.epoch_progress.current, fit.epoch_loop.batch_progress
+        if epochs.started < epochs.ready:
+            return epochs.ready - 1, 0
+        if batches.is_last_batch:
+            return epochs.ready, 0
+        return max(epochs.ready - 1, 0), batches.current.processed
 
 
 def deaf_worker(number: int) -> None:

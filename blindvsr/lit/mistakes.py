@@ -19,6 +19,7 @@ LIBRARIES = re.compile(r"[/\\](pytorch_lightning|lightning_fabric|jsonargparse)[
 NEEDLESS = (  # true of runs like ours, and nothing that a user should act on
     ".*does not have many workers.*", ".*smaller than the logging interval.*", ".*LeafSpec.*",
     ".*dirpath has changed.*", ".*Checkpoint directory .* exists and is not empty.*", ".*trying to `self.log.*",
+    ".*your dataloader is not resumable.*",  # it is, by the trainer's counters
     ".*requested to overfit but enabled .* shuffling.*",
 )
 

@@ -10,6 +10,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from blindvsr import InputError
+from blindvsr.lit.stopping import Stopped
 
 GRACE = 5.0  # seconds
 FAILED = "another process of this run failed, and says above why"
@@ -27,9 +28,11 @@ class EndTogether(Callback):
             time.sleep(GRACE / 2)  # a mistake that all make is said once: the first process interrupts this one
             return
         others = _others(trainer)
-        known = isinstance(exception, (InputError, KeyboardInterrupt))
+        known = isinstance(exception, (InputError, Stopped))
         # of a process that failed, this one sees a broken connection first
         failed = not known and any(_code(process) for process in others)
+        if isinstance(exception, Stopped):  # they stop at the same step
+            others = [process for process in others if _code(process) is None]
         for process in others:
             process.send_signal(signal.SIGINT)  # unwinds, so that no temporary file is left
         for process in others:

@@ -86,6 +86,12 @@ class OneAtATime(pl.Callback):
             pass  # a disk without locks
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._release()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._release()
+
+    def _release(self) -> None:
         if self._file:
             self._file.close()
             self._file = None
