@@ -112,8 +112,7 @@ class BlindVSRTask(pl.LightningModule):
     def _rates(self) -> dict[str, float]:
         """The learning rate of each part that the objective trains."""
         given = {name: self.settings[name] for name in ("lr", "flow_lr", "kernel_lr")}
-        if given["kernel_lr"] is None:
-            given["kernel_lr"] = given["lr"]
+        given = {name: given["lr"] if rate is None else rate for name, rate in given.items()}
         for name, rate in given.items():
             if not 0 <= rate < math.inf:
                 raise InputError(f"model.{name}={rate}: a learning rate is a number, and not negative")
