@@ -110,7 +110,8 @@ class BlindVSRData(pl.LightningDataModule):
             "patch": (patch, LEAST_PATCH, math.inf), "batch_size": (batch_size, 1, math.inf),
             "seed": (seed, 0, math.inf), "batches_per_epoch": (batches_per_epoch, 1, math.inf),
             "num_workers": (num_workers, 0, math.inf), "frames_per_video": (frames_per_video, WINDOW, math.inf),
-            "val_frames": (val_frames, WINDOW, math.inf), "shrink": (shrink, 1, math.inf), "synthetic": (synthetic, 0, 1),
+            "val_frames": (val_frames, WINDOW, math.inf), "shrink": (shrink, 1, math.inf),
+            "synthetic": (synthetic, 0, 1),
         })
         if patch % SCALE:
             raise InputError(f"data.patch={patch}: it must be a multiple of {SCALE}")
