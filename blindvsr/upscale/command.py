@@ -4,10 +4,10 @@ import argparse
 import sys
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blindvsr import InputError
-from blindvsr.upscale.options import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     import torch
@@ -52,26 +52,29 @@ def run(args: argparse.Namespace) -> int:
 
     from blindvsr.weights import BUNDLED, load_network
 
-    if args.weights is None and DEFAULT_MODEL not in BUNDLED:
+    if args.weights is None and not BUNDLED:
         raise InputError("no model is bundled with this installation: give the network's weights with --weights FILE")
     device = choose_device(args.device)
 
     @cache
-    def load() -> "BlindVSR":
-        return load_network(args.weights or DEFAULT_MODEL).to(device)
+    def load(file: Path) -> "BlindVSR":
+        return load_network(file).to(device)
 
     if several:
         return run_all(todo, lambda job: _restore(args, job, device, load), len(jobs) - len(todo))
     return _restore(args, todo[0], device, load)
 
 
-def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load: Callable[[], "BlindVSR"]) -> int:
+def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load: Callable[[Path], "BlindVSR"]
+             ) -> int:
     """Restores one input; returns the exit code."""
     from blindvsr.network import SMALLEST
     from blindvsr.restorer import fastest_precision, resolve_precision
+    from blindvsr.upscale.choice import choose_model
     from blindvsr.upscale.pipeline import upscale
     from blindvsr.upscale.size import OutputSize
     from blindvsr.video.source import open_source
+    from blindvsr.weights import BUNDLED
 
     source = open_source(job.source, args.fps, deinterlace=args.deinterlace == "auto", for_video=job.is_video)
     if min(source.size) < SMALLEST:
@@ -82,13 +85,16 @@ def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load:
         print(note, file=sys.stderr)
     precision = resolve_precision(args.precision, device)
     why = f" ({fastest_precision(device)[1]})" if args.precision == "auto" else ""
+    name, reason = (str(args.weights), "") if args.weights else choose_model(job.source)
     summary = upscale(
-        load(), source, job.target, tile=args.tile, precision=precision, cuts=args.cuts == "auto",
-        kernel_file=args.save_kernel, codec=args.codec, crf=args.crf, size=size, sound=args.sound,
+        load(BUNDLED.get(name, Path(name))), source, job.target, tile=args.tile, precision=precision,
+        cuts=args.cuts == "auto", kernel_file=args.save_kernel, codec=args.codec, crf=args.crf, size=size,
+        sound=args.sound,
     )
     print(
         f"{job.target}: {summary.frames} frames, {_shape(source.size)} -> {_shape(summary.size)}, "
-        f"{summary.frames / summary.seconds:.3g} frames/s, precision {precision} on {device.type}{why}, "
+        f"{summary.frames / summary.seconds:.3g} frames/s, weights {name}{reason and f' ({reason})'}, "
+        f"precision {precision} on {device.type}{why}, "
         f"cycle PSNR {summary.cycle_psnr:.2f} dB, {summary.blur}"
     )
     if summary.damage:

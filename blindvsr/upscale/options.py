@@ -4,7 +4,6 @@ import argparse
 from fractions import Fraction
 from pathlib import Path
 
-DEFAULT_MODEL = "clean"
 EXAMPLES = """\
 examples:
   blindvsr upscale my.mp4 restored.mp4
@@ -63,8 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _network_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--weights", metavar="NAME|FILE", type=Path,
-                       help="the network's weights: clean or footage (one bundled network serves both), or a file "
-                            f"in any known format (default: {DEFAULT_MODEL})")
+                       help="the network's weights: clean or footage, or a file in any known format. By default "
+                            "footage for encoded video and JPEG images, clean for lossless video and images; one "
+                            "bundled network serves both names for now")
     group.add_argument("--tile", type=_tile, default="auto",
                        help="side of the tiles that large frames are restored in, in input pixels, 32 at least; auto "
                             "(default) takes the largest that fit into memory")
