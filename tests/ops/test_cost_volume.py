@@ -71,12 +71,12 @@ def test_cupy_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     _warn.cache_clear()
     with FakeTensorMode():
         pair = torch.empty(2, 1, 3, 5, 7, device="cuda").unbind()
-        with pytest.warns(UserWarning, match=r"plain torch computes .*cupy.*pip install 'blindvsr\[cuda13\]'") as said:
+        with pytest.warns(UserWarning, match=r"plain torch computes .*cupy.*pip install -e '\.\[cuda13\]'") as said:
             assert cost_volume(*pair).device.type == "cuda"
             cost_volume(*pair)
         assert len(said) == 1
         monkeypatch.setenv(VARIABLE, "cupy")
-        with pytest.raises(InputError, match=r"pip install 'blindvsr\[cuda13\]'"):
+        with pytest.raises(InputError, match=r"pip install -e '\.\[cuda13\]'"):
             cost_volume(*pair)
         with pytest.raises(InputError, match="not torch.float64, 4"):
             cost_volume(*(tensor.double() for tensor in pair))
