@@ -9,7 +9,10 @@ from blindvsr.metrics import Scores
 
 WIDTH, HEIGHT = 460, 190
 LEFT, RIGHT, TOP, BOTTOM = 62, 10, 26, 22  # margins
-NAMES = {"psnr": "PSNR, dB", "ssim": "SSIM", "warping_error": "warping error", "tof": "tOF, pixels"}
+MEASURES = {  # how they are called, and written
+    "psnr": ("PSNR", ".3f"), "ssim": ("SSIM", ".4f"), "warping_error": ("warping error", ".6f"),
+    "tof": ("tOF, pixels", ".4f"),
+}
 
 
 def curves(video: str, scores: Scores, baseline: Scores | None) -> list[str]:
@@ -27,7 +30,7 @@ def curves(video: str, scores: Scores, baseline: Scores | None) -> list[str]:
             values = (of.temporal.get(measure) or getattr(of, measure, None)) if of else None
             if values:
                 series[kind] = values
-        charts.append(_chart(f"{video}: {NAMES.get(measure, measure)}", series, scores.names))
+        charts.append(_chart(f"{video}: {MEASURES[measure][0]}", series, scores.names))
     return charts
 
 

@@ -102,7 +102,7 @@ def _middle(video: Video) -> Video:
 
 
 def paired_videos(
-    root: str | Path | None, hr: str | Path | None = None, lr: str | Path | None = None, prefix: str = "data.test_",
+    root: str | Path | None, hr: str | Path | None = None, lr: str | Path | None = None,
     say: Callable[[str], None] = warnings.warn,
 ) -> list[tuple[Video, Video]]:
     """(HR, LR) of every video of a test set, `<root>/{HR,LR_blurdown_x4}/<video>/<frame>.png` for one.
@@ -111,15 +111,14 @@ def paired_videos(
         root: holds HR/ or GT/, and LR_blurdown_x4/, BIx4/ or BDx4/.
         hr: another folder of high-resolution videos.
         lr: another folder of low-resolution videos, or one of several in the root.
-        prefix: of the three options, for messages.
         say: is called with a line about low-resolution pixels that lie elsewhere than the network takes them to.
 
     Raises:
         InputError: if a half is missing, a video stands in one half only, or frames have other names.
     """
-    high, low = set_folders(root, hr, lr, prefix)
-    truths = {video.name: video for video in find_videos(high, f"{prefix}hr")}
-    inputs = {video.name: video for video in find_videos(low, f"{prefix}lr")}
+    high, low = _halves(root, hr, lr)
+    truths = {video.name: video for video in find_videos(high, "data.test_hr")}
+    inputs = {video.name: video for video in find_videos(low, "data.test_lr")}
     alone = [f"video {names[0]} is in {folder} alone"
              for folder, names in ((high, sorted(truths.keys() - inputs.keys())),
                                    (low, sorted(inputs.keys() - truths.keys()))) if names]
@@ -128,27 +127,25 @@ def paired_videos(
                          "blindvsr degrade")
     for name, video in truths.items():
         pair_frames(video, inputs[name], ("high-resolution", "low resolution"))
-    check_frames([*truths.values(), *inputs.values()], f"{prefix}root")
+    check_frames([*truths.values(), *inputs.values()], "data.test_root")
     if is_centred(low):
         say(f"{low} is made by plain bicubic downsampling: restored frames lie {CENTRE} pixels off the truth, as the "
             "network takes LR pixel i to lie on HR pixel 4 i, and scores count that; BDx4 has no such shift")
     return [(truths[name], inputs[name]) for name in sorted(truths)]
 
 
-def set_folders(
-    root: str | Path | None, hr: str | Path | None, lr: str | Path | None, prefix: str
-) -> tuple[Path, Path]:
+def _halves(root: str | Path | None, hr: str | Path | None, lr: str | Path | None) -> tuple[Path, Path]:
     """The two halves of a test set, see `paired_videos`."""
     if root is None and not (hr and lr):
-        raise InputError(f"{prefix}{'lr' if hr else 'hr'} is missing: give both folders, or {prefix}root alone")
-    named, base = f"{prefix}root={str(root)!r}", Path(root or ".")
+        raise InputError(f"data.test_{'lr' if hr else 'hr'} is missing: give both folders, or data.test_root alone")
+    named, base = f"data.test_root={str(root)!r}", Path(root or ".")
     if not base.is_dir():
         raise InputError(f"{named}: no such folder")
-    low = Path(lr) if lr else low_folder(base, named, f"--{prefix}lr")
+    low = Path(lr) if lr else low_folder(base, named, "--data.test_lr")
     high = Path(hr) if hr else next((base / name for name in HR_FOLDERS if (base / name).is_dir()), None)
     if not high:
-        raise InputError(f"{named} has no {'/ or '.join(HR_FOLDERS)}/ folder to score against; give --{prefix}hr DIR, "
-                         "or use predict without it")
+        raise InputError(f"{named} has no {'/ or '.join(HR_FOLDERS)}/ folder to score against; give --data.test_hr "
+                         "DIR, or use predict without it")
     return high, low
 
 

@@ -10,15 +10,13 @@ from pathlib import Path
 import cv2
 
 from blindvsr import InputError
-from blindvsr.curves import curves
+from blindvsr.curves import MEASURES, curves
 from blindvsr.frames import Frame
 from blindvsr.metrics import Scores
 from blindvsr.outputs import replacing
 from blindvsr.scoring import Summary, named_rows
 
 KINDS = ("input", "bicubic", "restored", "truth")
-UNITS = {"psnr": ("PSNR", ".3f"), "ssim": ("SSIM", ".4f"), "warping_error": ("warping error", ".6f"),
-         "tof": ("tOF, pixels", ".4f")}
 
 
 @dataclass(frozen=True)
@@ -95,18 +93,18 @@ def write_report(
 
 
 def _table(summary: Summary) -> str:
-    measures = [name for name in UNITS if name in summary["mean_of_frames"]]
+    measures = [name for name in MEASURES if name in summary["mean_of_frames"]]
     baseline = summary.get("bicubic", {"videos": {}})
     beside = {**baseline["videos"], "mean of frames": baseline.get("mean_of_frames"),
               "mean of videos": baseline.get("mean_of_videos")}
-    heads = [UNITS[name][0] for name in measures] + ["frames"]
+    heads = [MEASURES[name][0] for name in measures] + ["frames"]
     if "bicubic" in summary:
         heads += ["bicubic PSNR", "bicubic SSIM"]
     lines = ["<table>", "<tr>" + "".join(f"<th>{head}</th>" for head in ["video", *heads]) + "</tr>"]
     for name, row in named_rows({key: value for key, value in summary.items() if key != "bicubic"}).items():
-        cells = [escape(name), *(format(row[key], UNITS[key][1]) for key in measures), str(row["frames"])]
+        cells = [escape(name), *(format(row[key], MEASURES[key][1]) for key in measures), str(row["frames"])]
         if other := beside.get(name):
-            cells += [format(other[key], UNITS[key][1]) for key in ("psnr", "ssim")]
+            cells += [format(other[key], MEASURES[key][1]) for key in ("psnr", "ssim")]
         total = ' class="total"' if name not in summary["videos"] else ""
         lines.append(f"<tr{total}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     return "\n".join([*lines, "</table>"])
