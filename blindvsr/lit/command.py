@@ -20,6 +20,7 @@ from blindvsr.lit.objectives import OBJECTIVES, Objective
 from blindvsr.lit.processes import EndTogether, wait_for_others
 from blindvsr.lit.resume import RUNS, find_checkpoint, read_checkpoint, settle
 from blindvsr.lit.run_folder import OneAtATime, RunConfig, WholeCheckpoints, new_run
+from blindvsr.lit.settings import check_settings
 from blindvsr.lit.stopping import stopping
 from blindvsr.lit.task import BlindVSRTask
 from blindvsr.weights import BUNDLED
@@ -147,6 +148,7 @@ def run(arguments: Sequence[str]) -> None:
         SystemExit: 128 and the number of the signal that stopped it.
     """
     quiet()
+    check_settings(arguments)
     no_exit = {"exit_on_error": False}
     with stopping() as stop, in_one_line():
         command = Command(
