@@ -152,8 +152,8 @@ def test_upscale(clips: Path, weights: Path, tmp_path: Path, stays: Callable[...
         assert re.search(said, stays(tmp_path, *call, *arguments, "--overwrite"))
     linked = ["upscale", tmp_path / "linked", clips / "b", "--weights", weights, "--overwrite"]
     assert "holds the input" in stays(tmp_path, *linked)
-    for name in ("b.mpg", "x.ts", "x.png", "-", "x.wmv"):
-        assert ".mp4, .mkv" in stays(tmp_path, *call, tmp_path / name if name != "-" else name)
+    for name in ("b.mpg", "x.ts", "x.png", "x.wmv"):
+        assert ".mp4, .mkv" in stays(tmp_path, *call, tmp_path / name)
     assert main([str(part) for part in (*call, tmp_path / "sigma1.2")]) == 0
     (tmp_path / "sigma1.2" / ".DS_Store").touch()
     assert "exists" in stays(tmp_path, *call, tmp_path / "sigma1.2")

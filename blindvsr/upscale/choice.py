@@ -4,6 +4,7 @@ from pathlib import Path
 
 from blindvsr.frames import IMAGE_SUFFIXES, image_files
 from blindvsr.video.packets import open_video
+from blindvsr.video.pipe import PIPE
 
 LOSSY = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WebP"}
 
@@ -12,8 +13,10 @@ def choose_model(path: Path) -> tuple[str, str]:
     """The name of the model that suits an input, and what about the input says so.
 
     Args:
-        path: a video file, a folder of images, or an image.
+        path: a video file, a folder of images, an image, or - for standard input.
     """
+    if str(path) == PIPE:
+        return "footage", "standard input, which as a rule was encoded before"
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         files = image_files(path) if path.is_dir() else [path]
         lossy = next((LOSSY[file.suffix.lower()] for file in files if file.suffix.lower() in LOSSY), None)

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from blindvsr.network import BlindVSR
     from blindvsr.upscale.jobs import Job
+    from blindvsr.video.source import Source
 
 INCOMPLETE = 3  # exit code: the input was damaged, what could be decoded is restored
 
@@ -47,8 +49,14 @@ def run(args: argparse.Namespace) -> int:
     from blindvsr.upscale.jobs import Job, check_jobs, find_jobs, is_several
 
     several = is_several(args.inputs)
-    jobs = find_jobs(args.inputs, args.output) if several else [Job(args.inputs[0], args.output)]
-    todo = check_jobs(args, jobs, several)
+    if args.preview:
+        from blindvsr.upscale.preview import check_preview
+
+        check_preview(args, several)
+        jobs = todo = [Job(args.inputs[0], args.output)]
+    else:
+        jobs = find_jobs(args.inputs, args.output) if several else [Job(args.inputs[0], args.output)]
+        todo = check_jobs(args, jobs, several)
 
     from blindvsr.weights import BUNDLED, load_network
 
@@ -71,36 +79,55 @@ def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load:
     from blindvsr.network import SMALLEST
     from blindvsr.restorer import fastest_precision, resolve_precision
     from blindvsr.upscale.choice import choose_model
+    from blindvsr.upscale.excerpt import Excerpt
     from blindvsr.upscale.pipeline import upscale
     from blindvsr.upscale.size import OutputSize
     from blindvsr.video.source import open_source
     from blindvsr.weights import BUNDLED
 
-    source = open_source(job.source, args.fps, deinterlace=args.deinterlace == "auto", for_video=job.is_video)
+    plain = job.is_video or job.is_pipe or args.preview
+    source: "Source" = open_source(job.source, args.fps, deinterlace=args.deinterlace == "auto", for_video=plain)
     if min(source.size) < SMALLEST:
         raise InputError(f"{job.source} is {source.size[1]}x{source.size[0]}: the least is {SMALLEST}x{SMALLEST}")
+    name, reason = (str(args.weights), "") if args.weights else choose_model(job.source)
+    weights = BUNDLED.get(name, Path(name))
+    if args.preview:
+        return _preview(args, source, device, lambda: load(weights))
+    if args.start is not None or args.end is not None:
+        source = Excerpt(source, args.start or Fraction(0), args.end)
     size = OutputSize(args.scale, args.height)
     size.of(source.size)
     for note in source.notes:
         print(note, file=sys.stderr)
     precision = resolve_precision(args.precision, device)
     why = f" ({fastest_precision(device)[1]})" if args.precision == "auto" else ""
-    name, reason = (str(args.weights), "") if args.weights else choose_model(job.source)
     summary = upscale(
-        load(BUNDLED.get(name, Path(name))), source, job.target, tile=args.tile, precision=precision,
-        cuts=args.cuts == "auto", kernel_file=args.save_kernel, codec=args.codec, crf=args.crf, size=size,
-        sound=args.sound,
+        load(weights), source, job.target, tile=args.tile, precision=precision, cuts=args.cuts == "auto",
+        kernel_file=args.save_kernel, codec=args.codec, crf=args.crf, size=size, sound=args.sound,
     )
     print(
         f"{job.target}: {summary.frames} frames, {_shape(source.size)} -> {_shape(summary.size)}, "
         f"{summary.frames / summary.seconds:.3g} frames/s, weights {name}{reason and f' ({reason})'}, "
         f"precision {precision} on {device.type}{why}, "
-        f"cycle PSNR {summary.cycle_psnr:.2f} dB, {summary.blur}"
+        f"cycle PSNR {summary.cycle_psnr:.2f} dB, {summary.blur}",
+        file=sys.stderr if job.is_pipe else sys.stdout,
     )
     if summary.damage:
-        print(f"{job.source} is damaged: {summary.damage}; restored {summary.frames} of {source.frames} frames",
+        print(f"{job.source} is damaged: {summary.damage}; restored {summary.frames} of {source.frames or '?'} frames",
               file=sys.stderr)
         return INCOMPLETE
+    return 0
+
+
+def _preview(args: argparse.Namespace, source: "Source", device: "torch.device",
+             load: Callable[[], "BlindVSR"]) -> int:
+    """Shows one frame; returns the exit code."""
+    from blindvsr.restorer import resolve_precision
+    from blindvsr.upscale.preview import write_preview
+
+    precision = resolve_precision(args.precision, device)
+    seconds = write_preview(load(), source, args.output, args.start, args.tile, precision)
+    print(f"{args.output}: the frame at {float(seconds):.2f} s as it is, bicubic and restored")
     return 0
 
 

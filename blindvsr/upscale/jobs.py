@@ -13,6 +13,7 @@ from blindvsr.outputs import OutputExists, OutputGuard
 from blindvsr.video.encoder import WRITTEN_SUFFIXES, choose_encoder
 
 FOUND_SUFFIXES = (*VIDEO_SUFFIXES, ".3gp", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".wmv")
+PIPE = "-"
 IMAGE = ".png"  # what images are written as
 
 
@@ -27,6 +28,11 @@ class Job:
     def is_video(self) -> bool:
         """Whether the output is a video file."""
         return self.target.suffix.lower() in WRITTEN_SUFFIXES
+
+    @property
+    def is_pipe(self) -> bool:
+        """Whether the output is standard output."""
+        return str(self.target) == PIPE
 
     @property
     def is_image(self) -> bool:
@@ -46,7 +52,7 @@ def find_jobs(inputs: Sequence[Path], output: Path) -> list[Job]:
     Raises:
         InputError: if an input is missing, or the output is the name of a file.
     """
-    if output.suffix.lower() in (*WRITTEN_SUFFIXES, IMAGE) or output.is_file():
+    if output.suffix.lower() in (*WRITTEN_SUFFIXES, IMAGE) or output.is_file() or str(output) == PIPE:
         raise InputError(f"OUTPUT {output}: several inputs are restored into a folder; give one, whose name has no "
                          "suffix")
     jobs: dict[Path, Job] = {}
@@ -99,7 +105,8 @@ def check_jobs(args: argparse.Namespace, jobs: Sequence[Job], several: bool) -> 
         if not several:
             _check_name(job)
         try:
-            guard.check(job.target, () if job.is_video or job.is_image else (IMAGE,), "OUTPUT")
+            if not job.is_pipe:
+                guard.check(job.target, () if job.is_video or job.is_image else (IMAGE,), "OUTPUT")
             todo.append(job)
         except OutputExists:
             if not several:
@@ -111,13 +118,14 @@ def check_jobs(args: argparse.Namespace, jobs: Sequence[Job], several: bool) -> 
 
 
 def _check_name(job: Job) -> None:
-    if not job.source.exists():
+    if str(job.source) != PIPE and not job.source.exists():
         raise InputError(f"INPUT {job.source}: no such file or folder")
     # sigma1.2 is a folder's name, and so is whatever exists as one
     is_folder = not job.target.suffix or job.target.suffix[1:].isdigit() or job.target.is_dir()
-    if str(job.target) == "-" or not (job.is_video or job.is_image or is_folder):
+    if not (job.is_video or job.is_image or job.is_pipe or is_folder):
         raise InputError(f"OUTPUT {job.target}: give a video file ({', '.join(WRITTEN_SUFFIXES)}), a folder for PNG "
-                         "images, whose name has no suffix unless it exists, or for one image one .png")
+                         "images, whose name has no suffix unless it exists, for one image one .png, or - for "
+                         "standard output")
 
 
 def _check_kernel_file(file: Path | None, guard: OutputGuard, several: bool) -> None:

@@ -8,7 +8,10 @@ EXAMPLES = """\
 examples:
   blindvsr upscale my.mp4 restored.mp4
   blindvsr upscale videos/ restored/ --height 1080
+  blindvsr upscale my.mp4 look.png --preview --start 1:30
+  blindvsr upscale my.mp4 part.mp4 --start 1:30 --end 2:00
   blindvsr upscale photo.jpg restored.png
+  ffmpeg -i my.mp4 -f yuv4mpegpipe - | blindvsr upscale - - | ffmpeg -i - restored.mp4
   blindvsr upscale frames/ restored/ --save_kernel kernel.mat
   blindvsr upscale frames/ restored.mkv --fps 24000/1001 --weights net.safetensors --overwrite"""
 
@@ -24,6 +27,16 @@ def _rate(text: str) -> Fraction:
     return rate
 
 
+def _time(text: str) -> Fraction:
+    seconds = Fraction(0)
+    for part in text.split(":"):
+        value = Fraction(part)
+        if value < 0 or text.count(":") > 2:
+            raise ValueError
+        seconds = 60 * seconds + value
+    return seconds
+
+
 def _rows(text: str) -> int:
     rows = int(text)
     if rows < 16:
@@ -32,6 +45,7 @@ def _rows(text: str) -> int:
 
 
 _tile.__name__, _rate.__name__, _rows.__name__ = "size or auto", "rate", "height (16 or more)"
+_time.__name__ = "time, in seconds or as h:mm:ss,"
 # argparse quotes them: invalid <name> value
 
 
@@ -39,11 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `blindvsr upscale`; imports nothing heavy."""
     parser.add_argument("inputs", type=Path, metavar="INPUT", nargs="+",
                         help="video file, image, or folder of images; several of them, or a folder of videos and "
-                             "folders, are restored one by one")
+                             "folders, are restored one by one; - reads y4m from standard input")
     parser.add_argument("output", type=Path, metavar="OUTPUT",
-                        help="video file (.mp4, .mkv, .mov, .webm or .gif; frame rate and sound are kept), or "
-                             "folder for PNG images; one .png for one image; for "
-                             "several inputs a folder for their results")
+                        help="video file (.mp4, .mkv, .mov, .webm or .gif; frame rate and sound are kept), folder for "
+                             "PNG images, or .png for one image; for several inputs a folder for their results; - "
+                             "writes y4m to standard output")
+    part = parser.add_argument_group("which part")
+    part.add_argument("--start", type=_time, metavar="TIME",
+                      help="begin there: seconds or h:mm:ss from the beginning of the input; sound is cut alike")
+    part.add_argument("--end", type=_time, metavar="TIME", help="end before that time, likewise")
+    part.add_argument("--preview", action="store_true",
+                      help="write one frame into OUTPUT, a .png: as it is, enlarged by bicubic interpolation, and "
+                           "restored, side by side; the frame at --start (default: 10 s, or the middle)")
     _network_arguments(parser.add_argument_group("the network"))
     _video_arguments(parser.add_argument_group("video files"))
     outputs = parser.add_argument_group("outputs")

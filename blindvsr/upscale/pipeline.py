@@ -19,11 +19,12 @@ from blindvsr.ops import to_frame
 from blindvsr.outputs import replacing
 from blindvsr.progress import progress
 from blindvsr.stream import restore, restore_shots
-from blindvsr.upscale.jobs import IMAGE
+from blindvsr.upscale.jobs import IMAGE, PIPE
 from blindvsr.upscale.kernel_track import KernelTrack
 from blindvsr.upscale.size import OutputSize, reduced
 from blindvsr.video.encoder import WRITTEN_SUFFIXES
 from blindvsr.video.extras import warn_of_all
+from blindvsr.video.pipe import write_pipe
 from blindvsr.video.source import Source
 from blindvsr.video.threads import read_ahead, write_behind
 from blindvsr.video.writer import write_video
@@ -89,7 +90,8 @@ def upscale(
         InputError: if something cannot be read or written. Nothing is left under the target's name then.
     """
     track = KernelTrack(net, every=1 if kernel_file else SAMPLED)
-    out = size.of(source.size, even=target.suffix.lower() in WRITTEN_SUFFIXES and target.suffix.lower() != ".gif")
+    suffix = target.suffix.lower()
+    out = size.of(source.size, even=str(target) == PIPE or suffix in WRITTEN_SUFFIXES and suffix != ".gif")
     started = time.perf_counter()
     lost: list[str] = []
     with ExitStack() as files:
@@ -123,7 +125,7 @@ def _run(
     count = 0
     with (
         closing(read_ahead(source.timed(), DEPTH)) as decoded,
-        progress(bar=BAR, line=LINE, total=source.frames, unit=" frames") as bar,
+        progress(bar=BAR, line=LINE, total=source.frames or None, unit=" frames") as bar,
     ):
         alphas = source.alphas()
         opaque = restore(net, alphas, tile, precision, cuts=cuts) if alphas is not None else None
@@ -160,6 +162,10 @@ def _open_target(
     moving, gif = suffix in WRITTEN_SUFFIXES, suffix == ".gif"
     if source.extras and (gif or not moving):
         warn_of_all(source.extras.path)
+    if str(target) == PIPE:
+        with write_pipe(size, source.timing, source.colour, source.pixel_aspect) as write_on:
+            yield lambda item: write_on(reduced(item[1], size), item[0])
+        return
     if moving:
         with write_video(
             target, size, source.timing, colour=source.colour, pixel_aspect=source.pixel_aspect,

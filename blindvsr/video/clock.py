@@ -27,11 +27,14 @@ class Clock:
         shifts: by the index of a stream: (number of its packet, seconds to add from there on), rising, the first at 0.
         decoded: the index of a picture of which the file does not say when frames are shown, but when they are decoded:
             that of AVI, of which FFmpeg's guess is wrong where the orders differ (H.264 with B-frames).
+        span: of an excerpt, the first second that belongs to it, and the first that no longer does (None: all do);
+            packets outside are left out.
     """
 
     start: Fraction = Fraction(0)
     shifts: dict[int, list[tuple[int, Fraction]]] = field(default_factory=dict)
     decoded: int | None = None
+    span: tuple[Fraction, Fraction | None] | None = None
 
     def offset(self, stream: int, number: int) -> Fraction:
         """Seconds to add to the times of a stream's packet, counted from 0."""
@@ -59,7 +62,14 @@ class Clock:
             if packet.dts is not None:
                 packet.dts += ticks
                 packet.pts = None if stream == self.decoded else packet.pts
-            yield packet
+            if self.span is None or self._belongs(packet):
+                yield packet
+
+    def _belongs(self, packet: Any) -> bool:
+        ticks = packet.dts if packet.pts is None else packet.pts
+        assert self.span is not None
+        first, end = self.span
+        return ticks is None or ticks * packet.time_base >= first and (end is None or ticks * packet.time_base < end)
 
     def jumps(self, stream: int) -> bool:
         """Whether a stream has more than one clock."""

@@ -43,7 +43,9 @@ class Extras:
             elif stream.type != "audio" and not self._add(stream):
                 left[kind(stream)] += 1
         chapters = self._input.chapters() if hasattr(output, "set_chapters") else []  # from PyAV 15 on
-        if chapters:
+        if chapters and source.clock.span:
+            left["chapter"] = len(chapters)  # they would not fit an excerpt
+        elif chapters:
             output.set_chapters([{**chapter, "metadata": texts(chapter["metadata"])} for chapter in chapters])
         for known in ("data (bin_data)", "data"):  # MP4's own tracks of timecode and chapters
             left.pop(known, None)

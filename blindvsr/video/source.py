@@ -10,6 +10,7 @@ from blindvsr.frames import IMAGE_SUFFIXES, Frame
 from blindvsr.video.clock import ClockedFile
 from blindvsr.video.colour import Colour
 from blindvsr.video.images import ImageReader
+from blindvsr.video.pipe import PIPE, PipeReader
 from blindvsr.video.reader import VideoReader
 from blindvsr.video.timing import Timing
 
@@ -22,7 +23,7 @@ class Source(Protocol):
     Attributes:
         path: the file or folder.
         size: (H, W) of the upright frames.
-        frames: how many there should be; damage may leave fewer.
+        frames: how many there should be, 0 if nobody knows; damage may leave fewer.
         timing: frame rate and time base, see `Timing`.
         end: when the last frame ends, in ticks of `timing.time_base`; None if one frame after it starts.
         colour: what the samples mean.
@@ -30,7 +31,6 @@ class Source(Protocol):
         sound: the file whose sound belongs to the frames, with their clock, or None.
         extras: likewise, the file whose subtitles, chapters, texts and so on belong to them.
         notes: conversions to tell the user about, once.
-        damage: what was wrong as far as it has been read, or None.
     """
 
     path: Path
@@ -43,7 +43,10 @@ class Source(Protocol):
     sound: ClockedFile | None
     extras: ClockedFile | None
     notes: list[str]
-    damage: str | None
+
+    @property
+    def damage(self) -> str | None:
+        """What was wrong as far as it has been read, or None."""
 
     def timed(self) -> Iterator[tuple[int, Frame]]:
         """(time in ticks of `timing.time_base`, RGB uint8 (H, W, 3)); the times rise strictly."""
@@ -62,7 +65,7 @@ def open_source(path: Path, rate: Fraction | None = None, deinterlace: bool = Tr
     """Opens whatever is at `path`.
 
     Args:
-        path: a video file, a folder of images, or an image.
+        path: a video file, a folder of images, an image, or - for y4m from standard input.
         rate: frames per second of images (25 if None) and raw streams (what they say, if None); other videos have
             their own.
         deinterlace: make whole frames of interlaced video.
@@ -72,6 +75,8 @@ def open_source(path: Path, rate: Fraction | None = None, deinterlace: bool = Tr
     Raises:
         InputError: as `VideoReader` and `ImageReader`, and if there is nothing.
     """
+    if str(path) == PIPE:
+        return PipeReader(deinterlace)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
