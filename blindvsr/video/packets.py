@@ -102,6 +102,9 @@ def scan(path: Path, rate: Fraction | None = None) -> Scan:
             damage = f"cut off or damaged ({error})"
         clock = finder.clock(_starts(container, stream, pictures))
         times, end = _mended(pictures, clock)
+        if not clock.jumps(stream.index) and 0 < stream.frames <= len(times):
+            # all are there: MP4 only has times of decoding to say how long one lasts, wrong for the last of B-frames
+            end = max(end, round((_length(stream) + clock.offset(stream.index, 0)) / Fraction(stream.time_base)))
         if raw and (rate or not times):
             timing = counted(rate or Fraction(stream.guessed_rate or 25))
         else:

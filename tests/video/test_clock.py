@@ -1,5 +1,7 @@
 """Clocks that start anywhere, jump, go back or wrap: even times from 0 on, the same for sound and picture."""
 
+import shutil
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 
 from blindvsr import InputError
 from blindvsr.video.reader import VideoReader
+from blindvsr.video.writer import write_video
 from tests.clips import make_video, moving
 
 RATE = Fraction(25)
@@ -120,3 +123,45 @@ def test_raw_streams(tmp_path: Path, suffix: str, codec: str) -> None:
 def test_rate_of_a_file_with_times(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--fps 30: .*v.mp4 has times of its own"):
         VideoReader(make_video(tmp_path / "v.mp4", moving(2)), Fraction(30))
+
+
+def test_empty_packets_repeat_a_frame(tmp_path: Path) -> None:
+    """As Theora has them: nothing is damaged, the frame before is shown for longer, the last one too."""
+    ffmpeg = shutil.which("ffmpeg")
+    if not ffmpeg:
+        pytest.skip("PyAV's FFmpeg writes no Theora, and there is no other one")
+    made = subprocess.run([ffmpeg, "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=64x48:r=30:d=1", "-c:v", "libtheora",
+                           tmp_path / "v.ogv"], check=False)
+    if made.returncode:
+        pytest.skip("ffmpeg writes no Theora here")
+    reader = VideoReader(tmp_path / "v.ogv")
+    shown = [float(ticks * reader.timing.time_base) for ticks, _ in reader.timed()]
+    assert reader.damage is None and len(shown) == reader.frames
+    with av.open(str(tmp_path / "v.ogv")) as file:
+        expected = [float(packet.pts * packet.time_base) for packet in file.demux(video=0) if packet.size]
+    assert np.allclose(shown, expected)
+    assert reader.end is not None and reader.end * reader.timing.time_base == 1
+
+
+def test_cover_that_is_not_marked_is_no_film(tmp_path: Path) -> None:
+    film = make_video(tmp_path / "film.mp4", moving(5))
+    cover = make_video(tmp_path / "cover.mov", moving(1, 96, 96), codec="mjpeg", pix_fmt="yuvj420p")
+    with av.open(str(tmp_path / "all.mp4"), "w") as out, av.open(str(film)) as video, av.open(str(cover)) as picture:
+        copies = [out.add_stream_from_template(file.streams.video[0]) for file in (picture, video)]
+        for file, copy in zip((picture, video), copies, strict=True):
+            for packet in file.demux(video=0):
+                if packet.size:
+                    packet.stream = copy
+                    out.mux(packet)
+    reader = VideoReader(tmp_path / "all.mp4")
+    assert (reader.size, reader.frames, len(list(reader))) == ((24, 32), 5, 5)
+
+
+def test_colons_in_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    reader = VideoReader(make_video(tmp_path / "12:30.mp4", moving(2), sound="aac"))
+    relative = VideoReader("12:30.mp4")
+    with write_video(Path("o:1.mp4"), reader.size, reader.timing, sound=relative.sound) as writer:
+        for ticks, frame in relative.timed():
+            writer.write(frame, ticks)
+    assert VideoReader("o:1.mp4").frames == 2
