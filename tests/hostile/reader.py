@@ -125,7 +125,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.chdir(folder)
     (folder / f"x{seed_file.suffix}").write_bytes(seed_file.read_bytes())
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         READERS[seed_file.suffix](folder / f"x{seed_file.suffix}")  # imports everything
     for number in range(first, stop):
         (folder.parent / f"at{seed_file.suffix}").write_text(str(number))

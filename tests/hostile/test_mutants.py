@@ -25,7 +25,7 @@ TINY = NetConfig(num_features=4, extract_blocks=1, recon_blocks=1, flow_width=0.
 VIDEOS = {".mp4": ("libx264", "aac"), ".mkv": ("libx264", "pcm_s16le"), ".mov": ("mpeg4", "aac"),
           ".avi": ("mpeg4", "pcm_s16le")}
 LONG = 10_000
-QUICK = {**dict.fromkeys(READERS, 30), **dict.fromkeys(VIDEOS, 4), ".yaml": 3}
+QUICK = {".png": 40, ".tif": 40, ".avi": 3, ".mp4": 3, ".safetensors": 30, ".ckpt": 30, ".pkl": 30}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def faults(seed: Path, first: int, count: int) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("suffix", READERS)
+@pytest.mark.parametrize("suffix", QUICK)
 def test_mutants(suffix: str, seeds: Path) -> None:
     assert not faults(seeds / f"seed{suffix}", 0, QUICK[suffix])
 
