@@ -31,7 +31,7 @@ def restore(
 
     Args:
         net: the network; the work is done on its device.
-        frames: uint8 (H, W, 3), RGB, all of one size, at least 16x16.
+        frames: uint8 or uint16 (H, W, 3), RGB, all of one size, at least 16x16.
         tile: frames are restored in overlapping tiles of this side, pixels, 32 at least; "auto": as large as free
             memory allows; None: whole. The flow is that of the whole frame always. With the weights of the test
             fixtures tiled and whole outputs differ by under 2e-6.
@@ -46,7 +46,7 @@ def restore(
 
     Raises:
         InputError: for an unknown tile or precision, or one that the device lacks; while iterating, for a frame that is
-            too small, of another size than the first, or not uint8 RGB.
+            too small, of another size than the first, or not RGB of such numbers.
     """
     pictures = restore_float(net, frames, tile, precision, only, cuts)
     return (to_frame(picture) for picture in pictures)
@@ -94,8 +94,8 @@ def checked(frames: Iterable[Frame]) -> Iterator[Frame]:
     """Passes frames on; raises InputError at the first that the network cannot take, counted from 0."""
     first: tuple[int, ...] | None = None
     for number, frame in enumerate(frames):
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise InputError(f"frame {number} is {frame.dtype} {frame.shape}: frames are uint8 RGB, (H, W, 3)")
+        if frame.dtype not in (np.uint8, np.uint16) or frame.ndim != 3 or frame.shape[2] != 3:
+            raise InputError(f"frame {number} is {frame.dtype} {frame.shape}: frames are RGB (H, W, 3) of 8 or 16 bits")
         height, width = frame.shape[:2]
         if first is None:
             first = frame.shape

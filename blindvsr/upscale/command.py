@@ -82,11 +82,15 @@ def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load:
     from blindvsr.upscale.excerpt import Excerpt
     from blindvsr.upscale.pipeline import upscale
     from blindvsr.upscale.size import OutputSize
+    from blindvsr.video.encoder import DEEP
     from blindvsr.video.source import open_source
     from blindvsr.weights import BUNDLED
 
     plain = job.is_video or job.is_pipe or args.preview
-    source: "Source" = open_source(job.source, args.fps, deinterlace=args.deinterlace == "auto", for_video=plain)
+    deep = args.pix_fmt == DEEP and job.is_video and not args.preview
+    source: "Source" = open_source(
+        job.source, args.fps, deinterlace=args.deinterlace == "auto", for_video=plain, deep=deep,
+    )
     if min(source.size) < SMALLEST:
         raise InputError(f"{job.source} is {source.size[1]}x{source.size[0]}: the least is {SMALLEST}x{SMALLEST}")
     name, reason = (str(args.weights), "") if args.weights else choose_model(job.source)
@@ -103,7 +107,7 @@ def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load:
     why = f" ({fastest_precision(device)[1]})" if args.precision == "auto" else ""
     summary = upscale(
         load(weights), source, job.target, tile=args.tile, precision=precision, cuts=args.cuts == "auto",
-        kernel_file=args.save_kernel, codec=args.codec, crf=args.crf, size=size, sound=args.sound,
+        kernel_file=args.save_kernel, codec=args.codec, crf=args.crf, pixels=args.pix_fmt, size=size, sound=args.sound,
     )
     print(
         f"{job.target}: {summary.frames} frames, {_shape(source.size)} -> {_shape(summary.size)}, "

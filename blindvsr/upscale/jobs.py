@@ -139,8 +139,9 @@ def _check_kernel_file(file: Path | None, guard: OutputGuard, several: bool) -> 
 
 def _check_encoders(args: argparse.Namespace, jobs: Sequence[Job]) -> None:
     suffixes = {job.target.suffix.lower() for job in jobs if job.is_video}
-    for option, value in (("codec", args.codec), ("crf", args.crf)):
+    for option, value in (("codec", args.codec), ("crf", args.crf), ("pix_fmt", args.pix_fmt)):
         if value is not None and not suffixes:
             raise InputError(f"--{option} {value}: OUTPUT {args.output} is no video: leave it out")
-    for note in {choose_encoder(suffix, args.codec, args.crf).note for suffix in sorted(suffixes)} - {None}:
+    encoders = (choose_encoder(suffix, args.codec, args.crf, args.pix_fmt) for suffix in sorted(suffixes))
+    for note in {encoder.note for encoder in encoders} - {None}:
         print(note, file=sys.stderr)

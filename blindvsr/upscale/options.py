@@ -100,6 +100,9 @@ def _network_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def _video_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--pix_fmt", choices=("yuv420p", "yuv420p10le"),
+                       help="pixel format of the video, by FFmpeg's name: yuv420p (default but for GIF) has 8 bits and "
+                            "every player takes it, yuv420p10le keeps 10 bits, and what HDR video says of itself")
     group.add_argument("--deinterlace", choices=("auto", "off"), default="auto",
                        help="make whole frames of interlaced video (default auto: where its frames are flagged so)")
     group.add_argument("--codec", metavar="NAME",

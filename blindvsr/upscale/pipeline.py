@@ -15,14 +15,14 @@ from tqdm import tqdm
 from blindvsr import InputError
 from blindvsr.frames import Frame, write_image
 from blindvsr.network import BlindVSR
-from blindvsr.ops import to_frame
+from blindvsr.ops import to_deep_frame, to_frame
 from blindvsr.outputs import replacing
 from blindvsr.progress import progress
 from blindvsr.stream import restore, restore_shots
 from blindvsr.upscale.jobs import IMAGE, PIPE
 from blindvsr.upscale.kernel_track import KernelTrack
 from blindvsr.upscale.size import OutputSize, reduced
-from blindvsr.video.encoder import WRITTEN_SUFFIXES
+from blindvsr.video.encoder import DEEP, WRITTEN_SUFFIXES
 from blindvsr.video.extras import warn_of_all
 from blindvsr.video.pipe import write_pipe
 from blindvsr.video.source import Source
@@ -68,6 +68,7 @@ def upscale(
     kernel_file: Path | None = None,
     codec: str | None = None,
     crf: float | None = None,
+    pixels: str | None = None,
     size: OutputSize = OutputSize(),
     sound: str = "copy",
 ) -> Summary:
@@ -83,6 +84,7 @@ def upscale(
         kernel_file: .mat for the kernels, one per frame; a picture of the same name is put beside it.
         codec: of a video, see `blindvsr.video.encoder.choose_encoder`.
         crf: see there.
+        pixels: see there.
         size: of the output.
         sound: copy what the container can hold and encode the rest anew, aac for encoding all, or none.
 
@@ -100,10 +102,10 @@ def upscale(
             pictures = [files.enter_context(replacing(kernel_file.with_suffix(end))) for end in (".mat", ".png")]
         with (
             _warnings_beside_the_bar(),
-            _open_target(source, target, out, codec, crf, sound, lost) as write,
+            _open_target(source, target, out, codec, crf, pixels, sound, lost) as write,
             write_behind(write, DEPTH) as hand_over,
         ):
-            count = _run(net, source, track, hand_over, tile=tile, precision=precision, cuts=cuts)
+            count = _run(net, source, track, hand_over, tile=tile, precision=precision, cuts=cuts, deep=pixels == DEEP)
         seconds = time.perf_counter() - started
         if pictures:
             track.save(*pictures)
@@ -113,9 +115,9 @@ def upscale(
 
 def _run(
     net: BlindVSR, source: Source, track: KernelTrack, hand_over: Callable[[tuple[int, Frame]], None], *,
-    tile: int | str | None, precision: str, cuts: bool,
+    tile: int | str | None, precision: str, cuts: bool, deep: bool,
 ) -> int:
-    """Hands over (time, frame) one after another; returns how many."""
+    """Hands over (time, frame) one after another, frames of 16 bits if deep; returns how many."""
     times: deque[int] = deque()
 
     def note_time(item: tuple[int, Frame]) -> Frame:
@@ -130,7 +132,7 @@ def _run(
         alphas = source.alphas()
         opaque = restore(net, alphas, tile, precision, cuts=cuts) if alphas is not None else None
         for restored in restore_shots(net, map(note_time, decoded), tile, precision, cuts=cuts):
-            frame = to_frame(restored.picture)
+            frame = to_deep_frame(restored.picture) if deep else to_frame(restored.picture)
             track.add(restored.window, frame, restored.shot)
             if opaque is not None:
                 frame = np.dstack((frame, next(opaque)[..., 1]))
@@ -151,8 +153,8 @@ def _warnings_beside_the_bar() -> Iterator[None]:
 
 @contextmanager
 def _open_target(
-    source: Source, target: Path, size: tuple[int, int], codec: str | None, crf: float | None, sound: str,
-    lost: list[str],
+    source: Source, target: Path, size: tuple[int, int], codec: str | None, crf: float | None, pixels: str | None,
+    sound: str, lost: list[str],
 ) -> Iterator[Callable[[tuple[int, Frame]], None]]:
     """A function that writes (time, frame) to a video, an image or a folder; all appears at the end of the block.
 
@@ -170,7 +172,7 @@ def _open_target(
         with write_video(
             target, size, source.timing, colour=source.colour, pixel_aspect=source.pixel_aspect,
             sound=None if gif or sound == "none" else source.sound, encode_sound=sound == "aac",
-            extras=None if gif else source.extras, end=source.end, codec=codec, crf=crf,
+            extras=None if gif else source.extras, end=source.end, codec=codec, crf=crf, pixels=pixels,
         ) as writer:
             yield lambda item: writer.write(reduced(item[1], size), item[0])
         if writer.sound and writer.sound.damage:

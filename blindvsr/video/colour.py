@@ -38,6 +38,8 @@ class Colour:
     range: int = LIMITED
     primaries: int = UNSPECIFIED
     transfer: int = UNSPECIFIED
+    display: str | None = None  # of HDR, see `hdr.mastering`
+    light: str | None = None
     chroma_left: bool = True  # H.264's position of chroma samples; JPEG has them in the middle of four pixels
 
     @classmethod
@@ -61,8 +63,8 @@ class Colour:
             return replace(colour, range=FULL)
         return colour
 
-    def equation(self) -> NDArray[np.float64]:
-        """(3, 4): RGB (0..255) and 1 -> YUV (0..255)."""
+    def equation(self, deep: bool = False) -> NDArray[np.float64]:
+        """(3, 4): RGB (0..255) and 1 -> YUV (0..255); if deep, RGB (0..65535) and 1 -> YUV of 16 bits."""
         if self.matrix == YCGCO:
             matrix = np.array([[1, 2, 1], [-1, 2, -1], [2, 0, -2]]) / 4
         else:
@@ -71,17 +73,20 @@ class Colour:
             matrix = np.stack((luma, (np.eye(3)[2] - luma) / (2 - 2 * blue), (np.eye(3)[0] - luma) / (2 - 2 * red)))
         if self.range == LIMITED:
             matrix *= np.array([[219], [224], [224]]) / 255
-        return np.column_stack((matrix, [16 if self.range == LIMITED else 0, 128, 128]))
+        if deep:  # FFmpeg shifts YUV of any depth up to 16 bits: its white of 10 bits stays 64 below the most
+            matrix *= 256 / 257 if self.range == LIMITED else 65472 / 65535
+        offset = np.array([16 if self.range == LIMITED else 0, 128, 128])
+        return np.column_stack((matrix, 256 * offset if deep else offset))
 
     def to_rgb(self, yuv: Frame) -> Frame:
-        """YUV (H, W, 3) -> RGB (H, W, 3)."""
-        equation = self.equation()
+        """YUV (H, W, 3) -> RGB (H, W, 3), of 8 or 16 bits."""
+        equation = self.equation(yuv.dtype == np.uint16)
         inverse = np.linalg.inv(equation[:, :3])
-        return cv2.transform(yuv, np.column_stack((inverse, -inverse @ equation[:, 3]))).astype(np.uint8, copy=False)
+        return cv2.transform(yuv, np.column_stack((inverse, -inverse @ equation[:, 3]))).astype(yuv.dtype, copy=False)
 
     def to_yuv(self, rgb: Frame) -> Frame:
-        """RGB (H, W, 3) -> YUV (H, W, 3)."""
-        return cv2.transform(rgb, self.equation()).astype(np.uint8, copy=False)
+        """RGB (H, W, 3) -> YUV (H, W, 3), of 8 or 16 bits."""
+        return cv2.transform(rgb, self.equation(rgb.dtype == np.uint16)).astype(rgb.dtype, copy=False)
 
 
 def convert_format(source: str, target: str, size: tuple[int, int], colour: Colour) -> Callable[[Any], Any]:
@@ -122,8 +127,8 @@ def convert_format(source: str, target: str, size: tuple[int, int], colour: Colo
 class ToRGB:
     """Turns decoded frames of one size and format into RGB arrays."""
 
-    def __init__(self, name: str, size: tuple[int, int], colour: Colour) -> None:
-        """Prepares for frames of pixel format `name` (FFmpeg's) and `size` (H, W)."""
+    def __init__(self, name: str, size: tuple[int, int], colour: Colour, deep: bool = False) -> None:
+        """Prepares for frames of pixel format `name` (FFmpeg's) and `size` (H, W), to become `deep` ones of 16 bits."""
         layout = av.VideoFormat(name, size[1], size[0])
         self.colour = colour
         self.source = (name, size)
@@ -133,18 +138,22 @@ class ToRGB:
             target = "rgb24"
         elif self.grey:
             target = "gray"
+        if deep:
+            target = {"rgb24": "rgb48le", "gray": "gray16le"}.get(target, "yuv444p16le")
         self.target = target
         self.convert = convert_format(name, target, size, colour) if name != target else None
 
     def __call__(self, frame: Any) -> Frame:
-        """av.VideoFrame -> RGB uint8 (H, W, 3)."""
+        """av.VideoFrame -> RGB uint8 or uint16 (H, W, 3)."""
         pixels = (self.convert(frame) if self.convert else frame).to_ndarray()
-        if self.target == "rgb24":
+        if self.target.startswith("rgb"):
             return pixels
         if self.grey:
-            chroma = np.full_like(pixels, 128)
+            chroma = np.full_like(pixels, 128 if pixels.dtype == np.uint8 else 128 * 256)
             return self.colour.to_rgb(np.stack((pixels, chroma, chroma), axis=-1))
-        return self.colour.to_rgb(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+        # PyAV has the planes of 8 bits first, those of 16 last
+        planes = pixels if pixels.dtype == np.uint16 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+        return self.colour.to_rgb(planes)
 
 
 def is_grey(layout: Any) -> bool:

@@ -15,6 +15,7 @@ WRITTEN_SUFFIXES = tuple(FORMATS)
 CODEC = "libx264"
 CODECS = {".webm": "libvpx-vp9", ".gif": "gif"}  # the others take H.264
 PIXELS = "yuv420p"  # what every player takes
+DEEP = "yuv420p10le"  # of 10 bits
 PALETTE = "pal8"
 # constant rate factor: least, most, and one held to be visually lossless (for H.264 17 or 18)
 CRF = {
@@ -46,11 +47,14 @@ class Encoder:
     bit_rate: int = 0
     note: str | None = None
 
-    def add_stream(self, container: Any, size: tuple[int, int], rate: Fraction) -> Any:
-        """Adds a stream of (H, W) frames, not opened yet, to an av.OutputContainer."""
+    def add_stream(self, container: Any, size: tuple[int, int], rate: Fraction, hdr: str = "") -> Any:
+        """Adds a stream of (H, W) frames, not opened yet, to an av.OutputContainer; `hdr`: `hdr.encoder_options`."""
         options = dict(self.options)
         if self.codec == "libx264" and size[0] * size[1] > LARGE:
             options["x264-params"] = LEAN
+        if hdr and self.codec in ("libx264", "libx265"):
+            name = self.codec[3:] + "-params"
+            options[name] = ":".join(filter(None, (options.get(name), hdr)))
         stream = container.add_stream(self.codec, rate=rate, options=options)
         stream.height, stream.width = size
         stream.pix_fmt = self.pixels
@@ -60,19 +64,22 @@ class Encoder:
         return stream
 
 
-def choose_encoder(suffix: str, codec: str | None = None, crf: float | None = None) -> Encoder:
+def choose_encoder(
+    suffix: str, codec: str | None = None, crf: float | None = None, pixels: str | None = None,
+) -> Encoder:
     """The encoder for a container.
 
     Args:
         suffix: of the file, one of `WRITTEN_SUFFIXES`.
         codec: FFmpeg's name of the encoder; the container's usual one if None.
         crf: constant rate factor, lower is better and larger; one without visible loss if None.
+        pixels: pixel format; the container's usual one if None.
 
     Raises:
         InputError: if the encoder is unknown, does not go with the container, has no such quality, or does not start.
     """
     codec = codec or CODECS.get(suffix, CODEC)
-    pixels = PALETTE if suffix == ".gif" else PIXELS
+    pixels = pixels or (PALETTE if suffix == ".gif" else PIXELS)
     _check_codec(codec, pixels)
     encoder = Encoder(codec, pixels, *_quality(codec, crf))
     _check_start(encoder, suffix)

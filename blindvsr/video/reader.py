@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import count, repeat
 from pathlib import Path
@@ -16,6 +17,7 @@ from blindvsr.frames import Frame
 from blindvsr.video.clock import ClockedFile
 from blindvsr.video.colour import HDR, Colour, ToRGB, is_grey
 from blindvsr.video.deinterlace import deinterlaced
+from blindvsr.video.hdr import mastering
 from blindvsr.video.packets import open_video, scan
 from blindvsr.video.timing import Timing
 
@@ -40,6 +42,7 @@ class VideoReader:
 
     def __init__(
         self, path: str | Path, rate: Fraction | None = None, deinterlace: bool = True, with_alpha: bool = False,
+        deep: bool = False,
     ) -> None:
         """Opens the file, goes through its packets and decodes one frame.
 
@@ -47,6 +50,7 @@ class VideoReader:
             path: the file.
             rate: frames per second of a raw stream, in place of what it says itself.
             deinterlace: make whole frames of interlaced ones.
+            deep: give frames of 16 bits.
             with_alpha: `alphas` is wanted, where the video has them.
 
         Raises:
@@ -55,6 +59,7 @@ class VideoReader:
         """
         self.path = Path(path)
         self._deinterlace = deinterlace
+        self._deep = deep
         found = scan(self.path, rate)
         self.sound: ClockedFile | None = ClockedFile(self.path, found.clock)
         self.extras: ClockedFile | None = self.sound
@@ -68,11 +73,13 @@ class VideoReader:
                 raise InputError(f"{self.path} holds no frames that can be decoded")
             self.turns, self.mirrored = orientation(first)
             self.colour = Colour.of(stream.codec_context, (first.height, first.width))
+            display, light = mastering(first)
+            self.colour = replace(self.colour, display=display, light=light)
             self._coded = (first.height, first.width)
             self.size = self._coded[::-1] if self.turns % 2 else self._coded
             aspect = stream.sample_aspect_ratio or Fraction(1)
             self.pixel_aspect = 1 / aspect if self.turns % 2 else aspect
-            self.notes = _conversions(first.format, self.path, self.colour)
+            self.notes = _conversions(first.format, self.path, None if deep else self.colour)
             self._with_alpha = with_alpha and has_alpha(first.format)
             if has_alpha(first.format) and not with_alpha:
                 self.notes.append(f"{self.path}: transparency is dropped")
@@ -94,7 +101,7 @@ class VideoReader:
         for frame in self._shown():
             last = self.timing.ticks(frame.pts, last)
             if to_rgb is None or to_rgb.source != (frame.format.name, self._coded):
-                to_rgb = ToRGB(frame.format.name, self._coded, self.colour)
+                to_rgb = ToRGB(frame.format.name, self._coded, self.colour, self._deep)
             yield last, self._upright(to_rgb(frame))
 
     def alphas(self) -> Iterator[Frame] | None:
@@ -175,14 +182,17 @@ def has_alpha(layout: Any) -> bool:
     return any(part.is_alpha for part in layout.components)
 
 
-def _conversions(layout: Any, path: Path, colour: Colour) -> list[str]:
+def _conversions(layout: Any, path: Path, colour: Colour | None) -> list[str]:
     notes = []
     if is_grey(layout):
         notes.append(f"{path}: grey becomes RGB")
     depth = max(part.bits for part in layout.components)
+    if colour is None:  # all bits are kept
+        return notes
     if colour.transfer in HDR:
         notes.append(f"{path}: HDR ({HDR[colour.transfer]}) of {depth} bits per sample becomes 8, with its colours as "
-                     "they are: smooth areas may show bands")
+                     "they are: smooth areas may show bands; --pix_fmt "
+                     "yuv420p10le keeps them")
     elif depth > 8 and not layout.has_palette:
         notes.append(f"{path}: {depth} bits per sample become 8")
     return notes

@@ -61,7 +61,9 @@ class Source(Protocol):
         """What of the frames is opaque, as grey frames (H, W, 3); None if all is, or the output cannot hold it."""
 
 
-def open_source(path: Path, rate: Fraction | None = None, deinterlace: bool = True, for_video: bool = False) -> Source:
+def open_source(
+    path: Path, rate: Fraction | None = None, deinterlace: bool = True, for_video: bool = False, deep: bool = False,
+) -> Source:
     """Opens whatever is at `path`.
 
     Args:
@@ -71,6 +73,7 @@ def open_source(path: Path, rate: Fraction | None = None, deinterlace: bool = Tr
         deinterlace: make whole frames of interlaced video.
         for_video: the output holds neither transparency nor colour profiles, as PNG does: images with a profile are
             converted to sRGB.
+        deep: give frames of videos with 16 bits.
 
     Raises:
         InputError: as `VideoReader` and `ImageReader`, and if there is nothing.
@@ -81,4 +84,4 @@ def open_source(path: Path, rate: Fraction | None = None, deinterlace: bool = Tr
         raise InputError(f"{path}: no such file or folder")
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageReader(path, rate or IMAGE_RATE, for_video)
-    return VideoReader(path, rate, deinterlace, with_alpha=not for_video)
+    return VideoReader(path, rate, deinterlace, with_alpha=not for_video, deep=deep)

@@ -14,9 +14,10 @@ from blindvsr.frames import Frame
 from blindvsr.outputs import replacing
 from blindvsr.video.clock import ClockedFile
 from blindvsr.video.colour import Colour, convert_format
-from blindvsr.video.encoder import PALETTE, Encoder, choose_encoder
+from blindvsr.video.encoder import DEEP, PALETTE, Encoder, choose_encoder
 from blindvsr.video.extras import Extras
 from blindvsr.video.palette import in_palette
+from blindvsr.video.hdr import encoder_options
 from blindvsr.video.sound import Sound
 from blindvsr.video.timing import Timing
 
@@ -35,6 +36,7 @@ def write_video(
     end: int | None = None,
     codec: str | None = None,
     crf: float | None = None,
+    pixels: str | None = None,
 ) -> Iterator["VideoWriter"]:
     """Gives a `VideoWriter`; the file appears under its name when the block ends well, and not at all otherwise.
 
@@ -50,11 +52,12 @@ def write_video(
         end: when the last frame ends, in ticks of the timing; one frame after it starts if None.
         codec: FFmpeg's name of the encoder; the container's usual one if None.
         crf: constant rate factor, lower is better; one without visible loss if None.
+        pixels: pixel format; `encoder.DEEP` takes frames of 16 bits.
 
     Raises:
         InputError: if the encoder is unknown or unfit, or nothing can be written (no space, no permission).
     """
-    encoder = choose_encoder(target.suffix.lower(), codec, crf)
+    encoder = choose_encoder(target.suffix.lower(), codec, crf, pixels)
     with replacing(target) as temporary:
         writer = VideoWriter(
             temporary, size, timing, colour=colour, encoder=encoder, pixel_aspect=pixel_aspect,
@@ -95,9 +98,11 @@ class VideoWriter:
         self._size = size
         self._last: int | None = None
         palette = encoder.pixels == PALETTE
-        self._convert = None if palette else convert_format("yuv444p", encoder.pixels, size, colour)
+        self._full = "yuv444p16le" if encoder.pixels == DEEP else "yuv444p"  # what frames become first
+        self._convert = None if palette else convert_format(self._full, encoder.pixels, size, colour)
         self.container = _create(path)
-        self.stream: Any = encoder.add_stream(self.container, size, timing.rate)
+        hdr = encoder_options(encoder.codec, colour.display, colour.light) if encoder.pixels == DEEP else ""
+        self.stream: Any = encoder.add_stream(self.container, size, timing.rate, hdr)
         context: Any = self.stream.codec_context
         context.time_base = timing.time_base
         context.sample_aspect_ratio = pixel_aspect
@@ -106,7 +111,7 @@ class VideoWriter:
             context.color_primaries, context.color_trc = colour.primaries, colour.transfer
 
     def write(self, frame: Frame, ticks: int) -> None:
-        """Encodes RGB uint8 (H, W, 3), to be shown at `ticks`.
+        """Encodes RGB (H, W, 3), uint8 or uint16 by the pixel format, to be shown at `ticks`.
 
         Raises:
             ValueError: if the frame has another size than the video.
@@ -123,8 +128,10 @@ class VideoWriter:
         """The frame as the encoder takes it."""
         if self._convert is None:
             return in_palette(frame)
-        planes = np.ascontiguousarray(self.colour.to_yuv(frame).transpose(2, 0, 1))
-        picture = self._convert(av.VideoFrame.from_ndarray(planes, format="yuv444p"))
+        planes = self.colour.to_yuv(frame)
+        if frame.dtype == np.uint8:  # PyAV has the planes of 8 bits first, those of 16 last
+            planes = np.ascontiguousarray(planes.transpose(2, 0, 1))
+        picture = self._convert(av.VideoFrame.from_ndarray(planes, format=self._full))
         picture.colorspace, picture.color_range = self.colour.matrix, self.colour.range
         return picture
 

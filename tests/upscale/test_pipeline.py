@@ -12,6 +12,7 @@ import scipy.io
 import torch
 from PIL import Image
 
+from blindvsr import InputError
 from blindvsr.frames import write_image
 from blindvsr.network import BlindVSR
 from blindvsr.stream import restore
@@ -191,6 +192,23 @@ def test_transparency_is_restored_beside_the_colours(
         with Image.open(tmp_path / "out" / f"{index:08d}.png") as written:
             assert np.array_equal(np.asarray(written), np.dstack((frame, alpha[..., 1])))
     assert "transparency" not in capsys.readouterr().err
+
+
+def test_ten_bits(tmp_path: Path, upscale: Upscale) -> None:
+    """More levels come out than 8 bits have."""
+    ramp = np.full((36, 256), 512, np.uint16)
+    ramp[:24] = 300 + np.arange(256) // 2
+    frames = [av.VideoFrame.from_ndarray(ramp, format="yuv420p10le") for _ in range(2)]
+    source = make_video(tmp_path / "in.mkv", frames, codec="ffv1", pix_fmt="yuv420p10le", tags={"colorspace": 1})
+    assert upscale(source, tmp_path / "out.mp4", "--pix_fmt", "yuv420p10le", "--crf", 1) == 0
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        picture = next(file.decode(video=0))
+    assert picture.format.name == "yuv420p10le"
+    row = picture.to_ndarray()[48, :1024].astype(int)
+    assert len(set(row % 4)) == 4
+    assert np.corrcoef(row, np.arange(1024))[0, 1] > 0.8
+    with pytest.raises(InputError, match="--pix_fmt yuv420p10le: OUTPUT .* is no video"):
+        upscale(source, tmp_path / "out", "--pix_fmt", "yuv420p10le")
 
 
 def test_warnings_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
