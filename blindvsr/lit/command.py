@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from blindvsr import InputError
 from blindvsr.lit.callbacks import FramesWriter, Pictures, StepTime
 from blindvsr.lit.data import BlindVSRData
+from blindvsr.lit.help import TEXTS, Formatter, parser_options
 from blindvsr.lit.mistakes import in_one_line, quiet
 from blindvsr.lit.objectives import OBJECTIVES, Objective
 from blindvsr.lit.processes import EndTogether, wait_for_others
@@ -149,13 +150,14 @@ def run(arguments: Sequence[str]) -> None:
     """
     quiet()
     check_settings(arguments)
-    no_exit = {"exit_on_error": False}
     with stopping() as stop, in_one_line():
         command = Command(
             BlindVSRTask, BlindVSRData, args=list(arguments), save_config_kwargs={"overwrite": True},
             auto_configure_optimizers=False,  # the task has its own, with a rate for each part of the network
             trainer_defaults={"callbacks": [EndTogether(), OneAtATime(), stop]},
             save_config_callback=RunConfig if arguments[0] == "fit" else None,
-            parser_kwargs={**no_exit, **{name: dict(no_exit) for name in Command.subcommands()}},
+            parser_kwargs={
+                "exit_on_error": False, "formatter_class": Formatter, **{name: parser_options(name) for name in TEXTS},
+            },
         )
         wait_for_others(command.trainer)
