@@ -61,7 +61,7 @@ class OutputGuard:
             if target.exists() and target.is_dir() != bool(folder):
                 kinds = ("folder", "file") if target.is_dir() else ("file", "folder")
                 raise InputError(f"{what} is a {kinds[0]}, and a {kinds[1]} shall be written: choose another")
-            above = next(place for place in _real(target).parents if place.exists())
+            above = next(place for place in real_path(target).parents if place.exists())
             if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
                 reason = "closed to writing" if above.is_dir() else "a file"
                 raise InputError(f"cannot write {what}: {above} is {reason}; choose another")
@@ -69,7 +69,7 @@ class OutputGuard:
                 _check_content(target, folder)
             if _stands(target) and not self._overwrite:
                 raise OutputExists(f"{what} exists: choose another")
-            (_FREE.discard if _stands(target) else _FREE.add)(_real(target))
+            (_FREE.discard if _stands(target) else _FREE.add)(real_path(target))
         except OSError as error:
             raise InputError(f"cannot write {what}: {error.strerror or error}; choose another") from error
 
@@ -83,7 +83,7 @@ class OutputGuard:
             raise InputError(f"{what} holds the input {self._holders[around[0]]}: choose another")
 
     def _check_outputs(self, target: Path, what: str) -> None:
-        place = _real(target)
+        place = real_path(target)
         around = (place, *place.parents)
         other = next((self._outputs[place] for place in around if place in self._outputs), self._above.get(place))
         if other:
@@ -94,12 +94,13 @@ class OutputGuard:
 
 def _identities(path: Path) -> list[Identity]:
     """(device, inode) of a path and of every folder above it, as far as they exist: the same by whatever name."""
-    real = _real(path)
+    real = real_path(path)
     found = [place.stat() for place in (real, *real.parents) if place.exists()]
     return [(status.st_dev, status.st_ino) for status in found]
 
 
-def _real(path: Path) -> Path:
+def real_path(path: Path) -> Path:
+    """Where a path leads, links followed."""
     return Path(os.path.realpath(path))  # as Path.resolve, but links in a circle are no error
 
 
@@ -124,8 +125,8 @@ def _stands(path: Path) -> bool:
 
 
 @contextmanager
-def replacing(target: Path, folder: bool = False) -> Iterator[Path]:
-    """Gives a temporary path beside `target` that takes its place when the block ends well.
+def replacing(target: Path, folder: bool = False, within: Path | None = None) -> Iterator[Path]:
+    """Gives a temporary path that takes the place of `target` when the block ends well.
 
     Whatever stood at `target` stays untouched until then, and for good if the block fails or is interrupted. What
     appeared there during the block, or since an `OutputGuard` looked, stays as well: the result is kept beside it
@@ -135,14 +136,15 @@ def replacing(target: Path, folder: bool = False) -> Iterator[Path]:
     Args:
         target: the final path; missing parent folders are made.
         folder: the output is a folder (made, empty) instead of a file.
+        within: folder on the same disk for the temporary path; beside `target` if None.
 
     Raises:
         InputError: if nothing can be written there, or something appeared there meanwhile.
     """
     token = secrets.token_hex(4)
-    place = _real(target)
+    place = real_path(target)
     # names may have 255 bytes, and letters up to four of them
-    temporary = place.with_name(f".{place.stem[:48]}.part-{token}{place.suffix}")
+    temporary = (within or place.parent) / f".{place.stem[:48]}.part-{token}{place.suffix}"
     try:
         stood = _stands(place) and place not in _FREE
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, groupby
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -82,8 +82,13 @@ def restore_shots(
     """Like `restore_float`, but tells what every frame was made of."""
     restorer = Restorer(net, tile, precision)
     shots = Shots()
-    encoded = ((shots.number(frame) if cuts else 0, restorer.encode(frame)) for frame in checked(frames))
-    around = enumerate(shot_windows(encoded, net.config.num_frames // 2))
+    radius = net.config.num_frames // 2
+    seen = range(only.start - radius, only.stop + radius) if only else None  # by any window that is asked for
+    encoded: Iterator[tuple[int, Any]] = (
+        (shots.number(frame) if cuts else 0, restorer.encode(frame) if seen is None or number in seen else None)
+        for number, frame in enumerate(checked(frames))
+    )
+    around = enumerate(shot_windows(encoded, radius))
     return (
         Restored(restorer.restore(window)[0], [item.frame for item in window], shot)
         for number, (shot, window) in around if only is None or number in only

@@ -108,10 +108,12 @@ def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load:
     summary = upscale(
         load(weights), source, job.target, tile=args.tile, precision=precision, cuts=args.cuts == "auto",
         kernel_file=args.save_kernel, codec=args.codec, crf=args.crf, pixels=args.pix_fmt, size=size, sound=args.sound,
+        resume=args.resume,
     )
+    kept = f" ({summary.kept} kept from before)" if summary.kept else ""
     print(
-        f"{job.target}: {summary.frames} frames, {_shape(source.size)} -> {_shape(summary.size)}, "
-        f"{summary.frames / summary.seconds:.3g} frames/s, weights {name}{reason and f' ({reason})'}, "
+        f"{job.target}: {summary.frames} frames{kept}, {_shape(source.size)} -> {_shape(summary.size)}, "
+        f"{summary.rate:.3g} frames/s, weights {name}{reason and f' ({reason})'}, "
         f"precision {precision} on {device.type}{why}, "
         f"cycle PSNR {summary.cycle_psnr:.2f} dB, {summary.blur}",
         file=sys.stderr if job.is_pipe else sys.stdout,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.io
@@ -58,10 +59,12 @@ class KernelTrack:
         self.shots: list[int] = []
         self.starts: list[int] = []
         self._net = net
+        self._shape = (net.config.kernel_size,) * 2
         self._every = every
         self._seen = 0
-        self._squares = 0.0
-        self._samples = 0
+        self._squares: list[float] = []  # of each frame looked at, and of how many samples
+        self._samples: list[int] = []
+        self._noted = (0, 0)  # kernels and shots that `note` has told already
 
     @torch.inference_mode()
     def add(self, window: Sequence[Tensor], restored: Frame, shot: int = 0) -> None:
@@ -87,13 +90,35 @@ class KernelTrack:
         again = blur_down(to_tensor(restored[large[0], large[1]][None], clip.device), kernel)
         inner = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
         error = again[inner] - clip[len(window) // 2][inner]
-        self._squares += float(error.square().sum())
-        self._samples += error.numel()
+        self._squares.append(float(error.square().sum()))
+        self._samples.append(error.numel())
 
     @property
     def cycle_psnr(self) -> float:
         """dB, of the mean square error over all frames looked at; infinite if there is none."""
-        return -10 * math.log10(self._squares / self._samples) if self._squares else math.inf
+        squares = math.fsum(self._squares)
+        return -10 * math.log10(squares / sum(self._samples)) if squares else math.inf
+
+    def note(self) -> dict[str, NDArray[Any]]:
+        """What is new since the last note, as arrays, for `remember`."""
+        (kernels, shots), self._noted = self._noted, (len(self.kernels), len(self.starts))
+        return {
+            "kernels": np.array(self.kernels[kernels:], np.float32).reshape(-1, *self._shape),
+            "indices": np.array(self.indices[kernels:], int), "shots": np.array(self.shots[kernels:], int),
+            "squares": np.array(self._squares[kernels:], float), "samples": np.array(self._samples[kernels:], int),
+            "starts": np.array(self.starts[shots:], int), "seen": np.array(self._seen),
+        }
+
+    def remember(self, note: dict[str, NDArray[Any]]) -> None:
+        """Takes a note as if its frames had been added; notes come in their order, before any frame."""
+        self.kernels += list(note["kernels"])
+        self.indices += note["indices"].tolist()
+        self.shots += note["shots"].tolist()
+        self.starts += note["starts"].tolist()
+        self._squares += note["squares"].tolist()
+        self._samples += note["samples"].tolist()
+        self._seen = int(note["seen"])
+        self._noted = len(self.kernels), len(self.starts)
 
     def means(self) -> NDArray[np.float32]:
         """(S, 13, 13): the mean kernel of every shot."""

@@ -79,6 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                               "(frames, 13, 13), and of every shot, as shot_kernel; and a picture of some of them "
                               "beside it")
     outputs.add_argument("--overwrite", action="store_true", help="replace what stands where the output goes")
+    outputs.add_argument("--resume", action="store_true",
+                         help="go on where a job with the same input, weights and options was killed or interrupted; "
+                              "and if this one is interrupted, keep what it has finished for the next")
 
 
 def _network_arguments(group: argparse._ArgumentGroup) -> None:

@@ -1,5 +1,10 @@
-"""Writing video files: frames at their times and in their colours, the sound of another file copied beside them."""
+"""Writing video files: frames at their times and in their colours, the sound of another file copied beside them.
 
+Frames are encoded in segments, each by an encoder of its own, so that what one segment becomes does not depend on the
+others: an interrupted job goes on at the next one, and its output is that of an unbroken one.
+"""
+
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -8,6 +13,7 @@ from typing import Any
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from blindvsr import InputError
 from blindvsr.frames import Frame
@@ -20,6 +26,11 @@ from blindvsr.video.palette import in_palette
 from blindvsr.video.hdr import encoder_options
 from blindvsr.video.sound import Sound
 from blindvsr.video.timing import Timing
+
+
+Segment = dict[str, NDArray[Any]]  # packets: data (bytes of all, uint8), and FIELDS of each, times in ticks
+FIELDS = ("sizes", "pts", "dts", "key")
+SEGMENT = 50  # frames: what a killed job loses at most
 
 
 @contextmanager
@@ -37,6 +48,7 @@ def write_video(
     codec: str | None = None,
     crf: float | None = None,
     pixels: str | None = None,
+    within: Path | None = None,
 ) -> Iterator["VideoWriter"]:
     """Gives a `VideoWriter`; the file appears under its name when the block ends well, and not at all otherwise.
 
@@ -53,12 +65,13 @@ def write_video(
         codec: FFmpeg's name of the encoder; the container's usual one if None.
         crf: constant rate factor, lower is better; one without visible loss if None.
         pixels: pixel format; `encoder.DEEP` takes frames of 16 bits.
+        within: see `blindvsr.outputs.replacing`.
 
     Raises:
         InputError: if the encoder is unknown or unfit, or nothing can be written (no space, no permission).
     """
     encoder = choose_encoder(target.suffix.lower(), codec, crf, pixels)
-    with replacing(target) as temporary:
+    with replacing(target, within=within) as temporary:
         writer = VideoWriter(
             temporary, size, timing, colour=colour, encoder=encoder, pixel_aspect=pixel_aspect,
         )
@@ -96,22 +109,37 @@ class VideoWriter:
         self.sound: Sound | None = None
         self.extras: Extras | None = None
         self._size = size
-        self._last: int | None = None
+        self._count = 0  # frames given to `write`
+        self._last: int | None = None  # time of the last frame
+        self._last_dts: int | None = None
+        self._encoder = encoder
+        self._pixel_aspect = pixel_aspect
+        self._segment: Any = None  # a container in memory, whose encoder works on the current segment
+        self._encoded: list[Any] = []  # its packets so far
+        self._waiting: Segment = {}  # the last finished one: its last frame may be the video's, which lasts longer
         palette = encoder.pixels == PALETTE
         self._full = "yuv444p16le" if encoder.pixels == DEEP else "yuv444p"  # what frames become first
         self._convert = None if palette else convert_format(self._full, encoder.pixels, size, colour)
         self.container = _create(path)
+        self.stream: Any = self._add_stream(self.container)
+
+    def _add_stream(self, container: Any) -> Any:
+        encoder, colour = self._encoder, self.colour
         hdr = encoder_options(encoder.codec, colour.display, colour.light) if encoder.pixels == DEEP else ""
-        self.stream: Any = encoder.add_stream(self.container, size, timing.rate, hdr)
-        context: Any = self.stream.codec_context
-        context.time_base = timing.time_base
-        context.sample_aspect_ratio = pixel_aspect
-        if not palette:
+        stream = encoder.add_stream(container, self._size, self.timing.rate, hdr)
+        context = stream.codec_context
+        context.time_base = self.timing.time_base
+        context.sample_aspect_ratio = self._pixel_aspect
+        if self._convert:
             context.colorspace, context.color_range = colour.matrix, colour.range
             context.color_primaries, context.color_trc = colour.primaries, colour.transfer
+        return stream
 
-    def write(self, frame: Frame, ticks: int) -> None:
+    def write(self, frame: Frame, ticks: int) -> Segment | None:
         """Encodes RGB (H, W, 3), uint8 or uint16 by the pixel format, to be shown at `ticks`.
+
+        Returns:
+            The segment that the frame completes, if any; `add_segment` makes the same part of a video of it.
 
         Raises:
             ValueError: if the frame has another size than the video.
@@ -122,7 +150,31 @@ class VideoWriter:
         picture.pts, picture.time_base = ticks, self.timing.time_base
         picture.pict_type = 0  # the encoder chooses
         self._last = ticks
-        self._mux(self.stream.encode(picture), self.timing.frame_ticks)
+        if self._segment is None:
+            self._segment = av.open(io.BytesIO(), "w", format=self.container.format.name)
+            self._add_stream(self._segment)
+        self._encoded += self._segment.streams[0].encode(picture)
+        self._count += 1
+        return None if self._count % SEGMENT else self._end_segment()
+
+    def _end_segment(self) -> Segment:
+        packets = self._encoded + self._segment.streams[0].encode(None)
+        self._segment, self._encoded = None, []
+        segment = {
+            "data": np.frombuffer(b"".join(map(bytes, packets)), np.uint8),
+            "sizes": np.array([packet.size for packet in packets]),
+            "pts": np.array([packet.pts for packet in packets]),
+            "dts": np.array([packet.pts if packet.dts is None else packet.dts for packet in packets]),
+            "key": np.array([packet.is_keyframe for packet in packets]),
+        }
+        self.add_segment(segment)
+        return segment
+
+    def add_segment(self, segment: Segment) -> None:
+        """Takes the next segment of the video."""
+        self._mux(self._waiting, self.timing.frame_ticks)
+        self._waiting = segment
+        self._last = int(segment["pts"].max())
 
     def _picture(self, frame: Frame) -> Any:
         """The frame as the encoder takes it."""
@@ -140,7 +192,9 @@ class VideoWriter:
         duration = self.timing.frame_ticks
         if end is not None and self._last is not None and end > self._last:
             duration = end - self._last
-        self._mux(self.stream.encode(None), duration)
+        if self._segment:
+            self._end_segment()
+        self._mux(self._waiting, duration)
         if self.sound:
             self.sound.copy(None)
         if self.extras:
@@ -158,11 +212,17 @@ class VideoWriter:
         except (av.FFmpegError, OSError, ValueError):
             pass  # an earlier error is on its way already
 
-    def _mux(self, packets: list[Any], last_duration: int) -> None:
-        for packet in packets:
-            packet.duration = last_duration if packet.pts == self._last else self.timing.frame_ticks
-            if self.sound:
-                self.sound.copy(packet.dts * self.timing.time_base)
-            if self.extras:
-                self.extras.copy(packet.dts * self.timing.time_base)
+    def _mux(self, segment: Segment, last_duration: int) -> None:
+        """Writes a segment, and the sound and whatever else belongs beside it."""
+        ends = np.cumsum(segment["sizes"]) if segment else ()
+        for end, size, pts, dts, key in zip(ends, *(segment[name] for name in FIELDS), strict=True) if segment else ():
+            packet = av.Packet(segment["data"][end - size : end].tobytes())
+            # an encoder that reorders frames of a variable rate begins a segment before the last one has ended
+            self._last_dts = int(dts) if self._last_dts is None else max(int(dts), self._last_dts + 1)
+            packet.pts, packet.dts, packet.is_keyframe = int(pts), self._last_dts, bool(key)
+            packet.stream, packet.time_base = self.stream, self.timing.time_base
+            packet.duration = last_duration if pts == self._last else self.timing.frame_ticks
+            for beside in (self.sound, self.extras):
+                if beside:
+                    beside.copy(self._last_dts * self.timing.time_base)
             self.container.mux(packet)
