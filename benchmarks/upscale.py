@@ -22,6 +22,7 @@ from blindvsr.network import BlindVSR
 from blindvsr.ops import to_tensor
 from blindvsr.restorer import resolve_precision
 from blindvsr.stream import restore, windows
+from blindvsr.upscale.destination import Destination
 from blindvsr.upscale.kernel_track import KernelTrack
 from blindvsr.upscale.pipeline import SAMPLED, upscale
 from blindvsr.video.reader import VideoReader
@@ -74,7 +75,8 @@ def measure(net: BlindVSR, clip: VideoReader, folder: Path, tile: int | str | No
         "encode": cost(lambda: encode(folder / "encoded.mp4", clip, restored)),
     }
     restored.clear()
-    result["file to file"] = cost(lambda: upscale(net, clip, folder / "out.mp4", tile=tile, precision=precision))
+    result["file to file"] = cost(
+        lambda: upscale(net, Destination(clip, folder / "out.mp4"), tile=tile, precision=precision))
     return result
 
 

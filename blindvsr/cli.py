@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from blindvsr import InputError, __version__, score_command, terminal
+from blindvsr import InputError, __version__, terminal
 from blindvsr.outputs import OutputExists, OutputGuard
+from blindvsr.scoring import command as score
 from blindvsr.upscale import command as upscale, options as upscale_options
 
 LIGHTNING = {
@@ -144,8 +145,8 @@ TOOLS = {
                     upscale_options.add_arguments, upscale.run),
     "degrade": Tool("make a test set: blur and downsample videos, and keep the kernels", DEGRADE,
                     _degrade_arguments, _degrade),
-    "score": Tool("compare restored videos with ground truth: PSNR and SSIM", score_command.EXAMPLES,
-                  score_command.add_arguments, score_command.run),
+    "score": Tool("compare restored videos with ground truth: PSNR and SSIM", score.EXAMPLES,
+                  score.add_arguments, score.run),
     "export": Tool("write the weights of a network as safetensors, or the whole network as ONNX", EXPORT,
                    _export_arguments, _export),
 }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from blindvsr import InputError
 from blindvsr.frames import VIDEO_SUFFIXES, Frame, check_size, image_files, image_size, read_images
 from blindvsr.outputs import replacing
-from blindvsr.vimeo import Split, is_septuplet, listed_clips
+from blindvsr.layouts.vimeo import Split, is_septuplet, listed_clips
 
 LR_FOLDER = "LR_blurdown_x4"
 LR_FOLDERS = (LR_FOLDER, "BIx4", "BDx4")  # ours, and the toolboxes': bicubic, and blurred by a Gaussian

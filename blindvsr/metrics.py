@@ -81,7 +81,7 @@ class Scores:
     Attributes:
         psnr: dB.
         ssim: at most 1.
-        temporal: further measures by name, for every frame but the first; see `blindvsr.temporal`.
+        temporal: further measures by name, for every frame but the first; see `blindvsr.scoring.temporal`.
         names: of the frames, where they have any.
     """
 

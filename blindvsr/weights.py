@@ -18,8 +18,8 @@ from blindvsr import InputError
 from blindvsr.flow import PYRAMID, scaled_channels
 from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.outputs import replacing
-from blindvsr.pickled import Array, check_numbers, read_arrays
-from blindvsr.torchfile import Stored, read_torch
+from blindvsr.untrusted.pickled import Array, check_numbers, read_arrays
+from blindvsr.untrusted.torchfile import Stored, read_torch
 
 # name -> file of the models that come along: wherever weights are asked for, the name will do. One network serves both
 # clean and encoded or noisy input; names of their own, so that commands stay what they are when there are two.

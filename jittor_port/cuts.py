@@ -37,7 +37,7 @@ class Shots:
         self._usual = 0.0  # what the search left there
 
     def number(self, frame: Frame) -> int:
-        """The number of the shot that the next frame, uint8 (H, W, 3), belongs to, counted from 0.
+        """The number of the shot that the next frame, uint8 or uint16 (H, W, 3), belongs to, counted from 0.
 
         All frames have one size, 16x16 at least.
         """
@@ -65,7 +65,8 @@ def reduced(frame: Frame) -> Picture:
              for side, length in zip(sides, size, strict=True)]
     rows = np.add.reduceat(frame, edges[0][:-1], axis=0, dtype=np.uint32).sum(axis=2)
     areas = 3 * np.diff(edges[0])[:, None] * np.diff(edges[1])
-    return (np.add.reduceat(rows, edges[1][:-1], axis=1) / areas).astype(np.float32)
+    level = 257 if frame.dtype == np.uint16 else 1  # of 8 bits
+    return (np.add.reduceat(rows, edges[1][:-1], axis=1) / (level * areas)).astype(np.float32)
 
 
 def ranks(picture: Picture) -> Picture:

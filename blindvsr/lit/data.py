@@ -21,8 +21,8 @@ from blindvsr.lit.footage import Footage, Kind, TrainingPatches, ValidationClips
 from blindvsr.lit.loaders import EpochSampler, FirstEpoch, Items, OnceSampler, TrainingLoader, deaf_worker
 from blindvsr.lit.motion import MovingPairs, PairBatches
 from blindvsr.ops import to_tensor
-from blindvsr.pairs import paired_videos
-from blindvsr.reds import without_reds4
+from blindvsr.layouts.pairs import paired_videos
+from blindvsr.layouts.reds import without_reds4
 
 LEAST_PATCH = 4 * SCALE
 
@@ -123,7 +123,13 @@ class BlindVSRData(pl.LightningDataModule):
         self.num_workers, self.seed, self.val_frames = num_workers, seed, val_frames
         self.patch, self.frames_per_video = patch, frames_per_video
         self.cache = Path(cache) if cache else None
-        # everything that can be wrong with a folder is said here, before a trainer starts
+        self._find(train_root, val_root, test_root, test_hr, test_lr, predict_root)
+
+    def _find(
+        self, train_root: str | None, val_root: str | None, test_root: str | None, test_hr: str | None,
+        test_lr: str | None, predict_root: str | None,
+    ) -> None:
+        """Everything that can be wrong with a folder is said here, before a trainer starts."""
         self.train_videos, self.val_videos = self._footage(train_root, val_root)
         _warn_of_crop(self.val_videos)
         self.test_name = Path((given := test_root or test_hr or test_lr) or ".").resolve().name

@@ -20,10 +20,10 @@ from blindvsr.metrics import Channels, Scores, scored_frames
 from blindvsr.network import BlindVSR
 from blindvsr.ops import to_tensor
 from blindvsr.ops.blur import SCALE, blur_down
-from blindvsr.scoring import crop_to
+from blindvsr.scoring.folders import crop_to
 from blindvsr.stream import restore
 from blindvsr.tail import collapse
-from blindvsr.temporal import Consistency, flow_network
+from blindvsr.scoring.temporal import Consistency, flow_network
 
 LARGEST = 512  # sides of the middle that is looked at, low-resolution pixels
 
@@ -75,7 +75,7 @@ def score_video(
         name: of the video, for messages.
         precision: see `blindvsr.stream.restore`.
         channels: rgb, or y for the luma alone.
-        temporal: measure temporal consistency too, see `blindvsr.temporal`.
+        temporal: measure temporal consistency too, see `blindvsr.scoring.temporal`.
 
     Raises:
         InputError: if LR and HR do not fit, or there are too few frames for `temporal`.

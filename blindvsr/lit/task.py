@@ -21,8 +21,8 @@ from blindvsr.lit.objectives import OBJECTIVES, PARTS, Batch, Name, Values
 from blindvsr.lit.resume import RATES, mend_progress
 from blindvsr.metrics import Channels, Scores
 from blindvsr.network import BlindVSR, NetConfig
-from blindvsr.pairs import scored_range
-from blindvsr.scoring import Summary, summarise, table, write_summary
+from blindvsr.layouts.pairs import scored_range
+from blindvsr.scoring.folders import Summary, summarise, table, write_summary
 from blindvsr.stream import restore
 from blindvsr.weights import LIGHTNING_PREFIX, check_state_dict, load_network, load_part
 
@@ -53,7 +53,7 @@ class BlindVSRTask(pl.LightningModule):
         recompute_trunk: computes the trunk's activations twice instead of keeping them: less memory for a third more
             time there.
         test_channels: what `test` measures PSNR and SSIM on: rgb, or the luma y.
-        test_temporal: let `test` measure temporal consistency too, see `blindvsr.temporal`; it takes long.
+        test_temporal: let `test` measure temporal consistency too, see `blindvsr.scoring.temporal`; it takes long.
         cuts: whether predict looks for cuts, see `blindvsr.stream.restore`. Validation and test never do.
     """
 

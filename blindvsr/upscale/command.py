@@ -73,43 +73,46 @@ def run(args: argparse.Namespace) -> int:
     return _restore(args, todo[0], device, load)
 
 
-def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load: Callable[[Path], "BlindVSR"]
-             ) -> int:
-    """Restores one input; returns the exit code."""
+def _open(args: argparse.Namespace, job: "Job") -> "Source":
+    """What is to be restored."""
     from blindvsr.network import SMALLEST
-    from blindvsr.restorer import fastest_precision, resolve_precision
-    from blindvsr.upscale.choice import choose_model
     from blindvsr.upscale.excerpt import Excerpt
-    from blindvsr.upscale.pipeline import upscale
-    from blindvsr.upscale.size import OutputSize
     from blindvsr.video.encoder import DEEP
     from blindvsr.video.source import open_source
-    from blindvsr.weights import BUNDLED
 
     plain = job.is_video or job.is_pipe or args.preview
     deep = args.pix_fmt == DEEP and job.is_video and not args.preview
-    source: "Source" = open_source(
-        job.source, args.fps, deinterlace=args.deinterlace == "auto", for_video=plain, deep=deep,
-    )
+    source = open_source(job.source, args.fps, deinterlace=args.deinterlace == "auto", for_video=plain, deep=deep)
     if min(source.size) < SMALLEST:
         raise InputError(f"{job.source} is {source.size[1]}x{source.size[0]}: the least is {SMALLEST}x{SMALLEST}")
+    if not args.preview and (args.start is not None or args.end is not None):
+        return Excerpt(source, args.start or Fraction(0), args.end)
+    return source
+
+
+def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load: Callable[[Path], "BlindVSR"]
+             ) -> int:
+    """Restores one input; returns the exit code."""
+    from blindvsr.restorer import fastest_precision, resolve_precision
+    from blindvsr.upscale.choice import choose_model
+    from blindvsr.upscale.destination import Destination
+    from blindvsr.upscale.pipeline import upscale
+    from blindvsr.upscale.size import OutputSize
+    from blindvsr.weights import BUNDLED
+
+    source = _open(args, job)
     name, reason = (str(args.weights), "") if args.weights else choose_model(job.source)
     weights = BUNDLED.get(name, Path(name))
     if args.preview:
         return _preview(args, source, device, lambda: load(weights))
-    if args.start is not None or args.end is not None:
-        source = Excerpt(source, args.start or Fraction(0), args.end)
     size = OutputSize(args.scale, args.height)
-    size.of(source.size)
+    destination = Destination(source, job.target, size, args.codec, args.crf, args.pix_fmt, args.sound)
     for note in source.notes:
         print(note, file=sys.stderr)
     precision = resolve_precision(args.precision, device)
     why = f" ({fastest_precision(device)[1]})" if args.precision == "auto" else ""
-    summary = upscale(
-        load(weights), source, job.target, tile=args.tile, precision=precision, cuts=args.cuts == "auto",
-        kernel_file=args.save_kernel, codec=args.codec, crf=args.crf, pixels=args.pix_fmt, size=size, sound=args.sound,
-        resume=args.resume,
-    )
+    summary = upscale(load(weights), destination, tile=args.tile, precision=precision, cuts=args.cuts == "auto",
+                      kernel_file=args.save_kernel, resume=args.resume)
     kept = f" ({summary.kept} kept from before)" if summary.kept else ""
     print(
         f"{job.target}: {summary.frames} frames{kept}, {_shape(source.size)} -> {_shape(summary.size)}, "

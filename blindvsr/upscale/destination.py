@@ -11,7 +11,7 @@ from blindvsr.frames import Frame, natural_order, read_image, write_image
 from blindvsr.outputs import replacing
 from blindvsr.upscale.jobs import IMAGE, PIPE
 from blindvsr.upscale.journal import FRAMES, Arrays, Journal
-from blindvsr.upscale.size import reduced
+from blindvsr.upscale.size import OutputSize, reduced
 from blindvsr.video.encoder import WRITTEN_SUFFIXES
 from blindvsr.video.extras import warn_of_all
 from blindvsr.video.pipe import write_pipe
@@ -29,22 +29,29 @@ class Destination:
     Attributes:
         source: what is restored.
         target: a video file by its suffix, one PNG for one image, - for standard output, otherwise a folder of PNG.
-        size: (H, W) of the output.
+        reduced_to: how large the output is, of what the network gives.
         codec: of a video, see `blindvsr.video.encoder.choose_encoder`.
         crf: see there.
         pixels: see there.
         sound: "copy", "aac" or "none".
+        size: (H, W) of the output.
         lost: what is missing of the sound, once all is written.
     """
 
     source: Source
     target: Path
-    size: tuple[int, int]
-    codec: str | None
-    crf: float | None
-    pixels: str | None
-    sound: str
-    lost: list[str] = field(default_factory=list)
+    reduced_to: OutputSize = OutputSize()
+    codec: str | None = None
+    crf: float | None = None
+    pixels: str | None = None
+    sound: str = "copy"
+    size: tuple[int, int] = field(init=False)
+    lost: list[str] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a size that is larger than what the network gives."""
+        even = str(self.target) == PIPE or self.is_video and self.target.suffix.lower() != ".gif"
+        self.size = self.reduced_to.of(self.source.size, even=even)
 
     @property
     def is_video(self) -> bool:

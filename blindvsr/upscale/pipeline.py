@@ -5,7 +5,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,9 @@ from blindvsr.outputs import replacing
 from blindvsr.progress import progress
 from blindvsr.stream import restore, restore_shots
 from blindvsr.upscale.destination import Destination, Item
-from blindvsr.upscale.jobs import PIPE
 from blindvsr.upscale.journal import Journal, fingerprint, weights_fingerprint
 from blindvsr.upscale.kernel_track import KernelTrack
-from blindvsr.upscale.size import OutputSize
-from blindvsr.video.encoder import DEEP, WRITTEN_SUFFIXES
+from blindvsr.video.encoder import DEEP
 from blindvsr.video.source import Source
 from blindvsr.video.threads import read_ahead, write_behind
 from blindvsr.video.writer import SEGMENT
@@ -66,69 +64,54 @@ class Summary:
 
 def upscale(
     net: BlindVSR,
-    source: Source,
-    target: Path,
+    destination: Destination,
     *,
     tile: int | str | None = "auto",
     precision: str = "auto",
     cuts: bool = True,
     kernel_file: Path | None = None,
-    codec: str | None = None,
-    crf: float | None = None,
-    pixels: str | None = None,
-    size: OutputSize = OutputSize(),
-    sound: str = "copy",
     resume: bool = False,
 ) -> Summary:
     """Restores a video or a folder of images.
 
     Args:
-        net: the network, on the device to work on.
-        source: what to restore.
-        target: a video file by its suffix, one PNG for one image, otherwise a folder of PNG.
-        tile: see `blindvsr.stream.restore`.
-        precision: see there.
-        cuts: see there.
+        net, destination: the network, on the device to work on; what to restore, and where it goes.
+        tile, precision, cuts: see `blindvsr.stream.restore`.
         kernel_file: .mat for the kernels, one per frame; a picture of the same name is put beside it.
-        codec: of a video, see `blindvsr.video.encoder.choose_encoder`.
-        crf: see there.
-        pixels: see there.
-        size: of the output.
-        sound: copy what the container can hold and encode the rest anew, aac for encoding all, or none.
         resume: go on with what an interrupted job of the same kind has left, and leave it if this one is interrupted,
             see `Journal`.
 
     Raises:
         InputError: if something cannot be read or written. Nothing is left under the target's name then.
     """
-    track = KernelTrack(net, every=1 if kernel_file else SAMPLED)
-    suffix = target.suffix.lower()
-    out = size.of(source.size, even=str(target) == PIPE or suffix in WRITTEN_SUFFIXES and suffix != ".gif")
-    destination = Destination(source, target, out, codec, crf, pixels, sound)
+    source, track = destination.source, KernelTrack(net, every=1 if kernel_file else SAMPLED)
     started = time.perf_counter()
     with ExitStack() as files:
         journal = None
         if not destination.is_whole:
             job = _job(net, destination, precision=precision, cuts=cuts, kernels=bool(kernel_file))
-            journal = files.enter_context(Journal(target, job, resume))
+            journal = files.enter_context(Journal(destination.target, job, resume))
         pictures = None
         if kernel_file:  # opened first, so that a folder that cannot be written to says so before the work
-            within = journal.place_for(kernel_file) if journal else None
-            pictures = [files.enter_context(replacing(kernel_file.with_suffix(end), within=within))
-                        for end in (".mat", ".png")]
+            pictures = [files.enter_context(place) for place in _kernel_files(kernel_file, journal)]
         with (
             _warnings_beside_the_bar(),
             destination.open(journal, track.remember) as write,
             write_behind(write, DEPTH) as hand_over,
         ):
             kept = journal.frames if journal else 0
-            count = _run(net, source, track, hand_over, tile=tile, precision=precision, cuts=cuts,
-                         deep=pixels == DEEP, start=kept)
+            count = _run(net, source, track, hand_over, tile=tile, precision=precision, cuts=cuts, start=kept,
+                         deep=destination.pixels == DEEP)
         seconds = time.perf_counter() - started
         if pictures:
             track.save(*pictures)
     damage = ", ".join(filter(None, (source.damage, *destination.lost))) or None
-    return Summary(count, kept, out, seconds, track.cycle_psnr, track.blur(), damage)
+    return Summary(count, kept, destination.size, seconds, track.cycle_psnr, track.blur(), damage)
+
+
+def _kernel_files(file: Path, journal: Journal | None) -> list[AbstractContextManager[Path]]:
+    within = journal.place_for(file) if journal else None
+    return [replacing(file.with_suffix(ending), within=within) for ending in (".mat", ".png")]
 
 
 def _job(net: BlindVSR, destination: Destination, **options: object) -> dict[str, str]:

@@ -4,9 +4,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from itertools import chain, count, repeat
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import av
 import numpy as np
@@ -77,6 +78,14 @@ class PipeReader:
         return None
 
 
+def _put(out: IO[bytes], content: bytes | None) -> None:
+    """Writes, or with nothing to write flushes."""
+    try:
+        out.flush() if content is None else out.write(content)
+    except OSError as error:
+        raise InputError(f"OUTPUT -: standard output was closed ({error.strerror})") from error
+
+
 @contextmanager
 def write_pipe(
     size: tuple[int, int], timing: Timing, colour: Colour, pixel_aspect: Fraction,
@@ -100,12 +109,7 @@ def write_pipe(
     convert = convert_format("yuv444p", PIXELS, size, colour)
     written = 0
     last = b""
-
-    def put(content: bytes) -> None:
-        try:
-            out.write(content)
-        except OSError as error:
-            raise InputError(f"OUTPUT -: standard output was closed ({error.strerror})") from error
+    put = partial(_put, out)
 
     def write(frame: Frame, ticks: int) -> None:
         nonlocal written, last
@@ -125,7 +129,4 @@ def write_pipe(
     put(f"YUV4MPEG2 W{size[1]} H{size[0]} F{rate.numerator}:{rate.denominator} Ip "
         f"A{shape.numerator}:{shape.denominator} C{chroma} XCOLORRANGE={span}\n".encode())
     yield write
-    try:
-        out.flush()
-    except OSError as error:
-        raise InputError(f"OUTPUT -: standard output was closed ({error.strerror})") from error
+    put(None)

@@ -56,25 +56,19 @@ def write_video(
         target: a video file by its suffix, one of `encoder.WRITTEN_SUFFIXES`.
         size: (H, W), even but for a GIF.
         timing: frame rate and time base of the times that come with the frames.
-        colour: matrix, range and tags to encode with.
-        pixel_aspect: width of a pixel by its height.
-        sound: a file whose sound tracks come along, see `Sound`.
-        encode_sound: encode them anew; False copies those that the container can hold.
+        colour, pixel_aspect: matrix, range and tags to encode with; width of a pixel by its height.
+        sound, encode_sound: a file whose sound tracks come along, and whether all are encoded anew, see `Sound`.
         extras: a file whose subtitles, chapters, texts and so on are copied, see `Extras`.
         end: when the last frame ends, in ticks of the timing; one frame after it starts if None.
-        codec: FFmpeg's name of the encoder; the container's usual one if None.
-        crf: constant rate factor, lower is better; one without visible loss if None.
-        pixels: pixel format; `encoder.DEEP` takes frames of 16 bits.
+        codec, crf, pixels: see `encoder.choose_encoder`; `encoder.DEEP` takes frames of 16 bits.
         within: see `blindvsr.outputs.replacing`.
 
     Raises:
         InputError: if the encoder is unknown or unfit, or nothing can be written (no space, no permission).
     """
     encoder = choose_encoder(target.suffix.lower(), codec, crf, pixels)
-    with replacing(target, within=within) as temporary:
-        writer = VideoWriter(
-            temporary, size, timing, colour=colour, encoder=encoder, pixel_aspect=pixel_aspect,
-        )
+    with replacing(target, within=within) as temporary, _errors_named(target, encoder.codec, size):
+        writer = VideoWriter(temporary, size, timing, colour=colour, encoder=encoder, pixel_aspect=pixel_aspect)
         try:
             if sound and target.suffix.lower() != ".gif":
                 writer.sound = Sound(sound, writer.container, target, encode_sound)
@@ -83,13 +77,19 @@ def write_video(
             writer.container.start_encoding()  # a size or option that the encoder refuses shows here
             yield writer
             writer.finish(end)
-        except av.FFmpegError as error:
-            if isinstance(error, OSError):
-                raise  # `replacing` says which file could not be written
-            what = f"{target} with {encoder.codec} at {size[1]}x{size[0]}"
-            raise InputError(f"cannot encode {what}: {error.strerror}") from error
         finally:
             writer.abandon()
+
+
+@contextmanager
+def _errors_named(target: Path, codec: str, size: tuple[int, int]) -> Iterator[None]:
+    try:
+        yield
+    except av.FFmpegError as error:
+        if isinstance(error, OSError):
+            raise  # `replacing` says which file could not be written
+        what = f"{target} with {codec} at {size[1]}x{size[0]}"
+        raise InputError(f"cannot encode {what}: {error.strerror}") from error
 
 
 def _create(path: Path) -> Any:

@@ -18,7 +18,7 @@ from blindvsr.cli import main
 from blindvsr.frames import read_image
 from blindvsr.lit.task import BlindVSRTask
 from blindvsr.network import BlindVSR, NetConfig
-from blindvsr.scoring import score_folders
+from blindvsr.scoring.folders import score_folders
 from blindvsr.stream import restore
 from blindvsr.weights import load_network, save_network
 from tests.conftest import REPOSITORY

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from blindvsr.pickled import Machine, check_numbers, read_arrays
-from blindvsr.torchfile import read_torch
+from blindvsr.untrusted.pickled import Machine, check_numbers, read_arrays
+from blindvsr.untrusted.torchfile import read_torch
 
 FLOAT = b"cnumpy\ndtype\n(X\x02\x00\x00\x00f4\x89\x88tR"
 ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01btR"

@@ -12,7 +12,7 @@ from PIL import Image
 from blindvsr.cli import main
 from blindvsr.degrade import bicubic_up
 from blindvsr.frames import Frame
-from blindvsr.temporal import Consistency, flow_network
+from blindvsr.scoring.temporal import Consistency, flow_network
 from tests.conftest import draw_video, run_fails
 
 

@@ -11,7 +11,7 @@ from skimage.io import imread, imsave
 from blindvsr.cli import main
 from blindvsr.degrade import bicubic_up
 from blindvsr.frames import Frame
-from blindvsr.scoring import score_folders
+from blindvsr.scoring.folders import score_folders
 from tests.conftest import draw_video, run_fails
 
 

@@ -14,7 +14,7 @@ from blindvsr import InputError
 from blindvsr.frames import Frame, read_image
 from blindvsr.metrics import Channels, Scores, psnr, ssim
 from blindvsr.outputs import replacing
-from blindvsr.pairs import match_folders
+from blindvsr.layouts.pairs import match_folders
 from blindvsr.progress import progress
 
 Summary = dict[str, Any]
@@ -129,7 +129,7 @@ def score_pairs(
         pairs: the frames of every video, each with its ground truth.
         channels: rgb, or y for the luma alone.
         enlarge: makes the frames as large as the ground truth; None for those that are.
-        temporal: measure temporal consistency too, see `blindvsr.temporal`.
+        temporal: measure temporal consistency too, see `blindvsr.scoring.temporal`.
 
     Raises:
         InputError: for unreadable images, sizes that do not fit, or too few frames for `temporal`.
@@ -151,7 +151,7 @@ def score_pairs(
             scores[video].psnr.append(value[0])
             scores[video].ssim.append(value[1])
     if temporal:
-        from blindvsr.temporal import consistency, flow_network  # the network takes a while to load
+        from blindvsr.scoring.temporal import consistency, flow_network  # the network takes a while to load
 
         net = flow_network()
         for video, files in pairs.items():

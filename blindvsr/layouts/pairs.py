@@ -11,7 +11,7 @@ from blindvsr.datasets import HR_FOLDERS, LR_FOLDERS, Video, check_frames, find_
 from blindvsr.frames import frame_names
 from blindvsr.metrics import scored_frames
 from blindvsr.ops.blur import SCALE
-from blindvsr.vimeo import MIDDLE, is_septuplet
+from blindvsr.layouts.vimeo import MIDDLE, is_septuplet
 
 CENTRE = (SCALE - 1) / 2
 

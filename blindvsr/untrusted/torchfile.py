@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blindvsr.pickled import NAMES, Machine, check_size
+from blindvsr.untrusted.pickled import NAMES, Machine, check_size
 
 MAGIC = 0x1950A86A20F9469CFC6C  # of files of before torch 1.6
 NUMBERS = {"Double": torch.float64, "Float": torch.float32, "Half": torch.float16, "BFloat16": torch.bfloat16,

@@ -9,8 +9,8 @@ from blindvsr import InputError
 from blindvsr.outputs import OutputGuard
 
 if TYPE_CHECKING:
-    from blindvsr.report import Picture
-    from blindvsr.scoring import Pairs
+    from blindvsr.scoring.report import Picture
+    from blindvsr.scoring.folders import Pairs
 
 EXAMPLES = """\
 examples:
@@ -69,7 +69,7 @@ def _low_pairs(arguments: argparse.Namespace, results: "Pairs | None") -> "tuple
     """The low-resolution frames of the videos that are scored, or None where nobody asked for them; and whether their
     pixels lie in the middle of the 4x4 that they stand for, see `pairs.is_centred`."""
     from blindvsr.datasets import LR_FOLDERS
-    from blindvsr.pairs import is_centred, low_folder, match_folders
+    from blindvsr.layouts.pairs import is_centred, low_folder, match_folders
 
     there = arguments.lr or any((arguments.gt / name).is_dir() for name in LR_FOLDERS)
     if not (arguments.bicubic or arguments.html and there):
@@ -89,8 +89,8 @@ def _picture(files: tuple[Path, Path], low: Path | None, centred: bool, video: s
     """What the slider shows of one frame: of its (restored, truth) files, and of the low-resolution one."""
     from blindvsr.degrade import SCALE, bicubic_up
     from blindvsr.frames import read_image
-    from blindvsr.report import Picture
-    from blindvsr.scoring import crop_to
+    from blindvsr.scoring.report import Picture
+    from blindvsr.scoring.folders import crop_to
 
     restored = read_image(files[0])
     images = {"restored": restored, "truth": crop_to(read_image(files[1]), restored, files[0])}
@@ -108,9 +108,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"--show {arguments.show[0]}: pictures are on the page of --html alone; give it too")
     _check_outputs(arguments)
     from blindvsr.degrade import bicubic_up
-    from blindvsr.pairs import match_folders
-    from blindvsr.report import chosen_frames, write_report
-    from blindvsr.scoring import score_pairs, summarise, table, write_frames, write_summary
+    from blindvsr.layouts.pairs import match_folders
+    from blindvsr.scoring.report import chosen_frames, write_report
+    from blindvsr.scoring.folders import score_pairs, summarise, table, write_frames, write_summary
 
     pairs = match_folders(arguments.sr, arguments.gt, all_frames=arguments.all_frames) if arguments.sr else None
     low, centred = _low_pairs(arguments, pairs)

@@ -13,7 +13,7 @@ from PIL import Image
 from blindvsr import InputError
 from blindvsr.cli import main
 from blindvsr.frames import Frame
-from blindvsr.pairs import match_folders, paired_videos
+from blindvsr.layouts.pairs import match_folders, paired_videos
 from tests.conftest import draw_video, run_fails
 
 

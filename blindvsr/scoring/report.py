@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 
 from blindvsr import InputError
-from blindvsr.curves import MEASURES, curves
+from blindvsr.scoring.curves import MEASURES, curves
 from blindvsr.frames import Frame
 from blindvsr.metrics import Scores
 from blindvsr.outputs import replacing
-from blindvsr.scoring import Summary, named_rows
+from blindvsr.scoring.folders import Summary, named_rows
 
 KINDS = ("input", "bicubic", "restored", "truth")
 
@@ -75,7 +75,7 @@ def write_report(
         pictures: what the slider shows.
         title: of the page.
     """
-    page = resources.files("blindvsr").joinpath("report.html").read_text(encoding="utf-8")
+    page = resources.files("blindvsr.scoring").joinpath("report.html").read_text(encoding="utf-8")
     luma = summary.get("channels") == "y"
     fields = {
         "title": escape(title),

@@ -1,0 +1,1 @@
+"""Files of weights from strangers, read without running anything that they name."""
