@@ -189,7 +189,9 @@ def _one_line(error: InputError, command: str) -> str:
     text = " ".join(str(error).rsplit("InputError: ", 1)[-1].split())
     if isinstance(error, OutputExists):
         return f"{text}, or replace it with {'--writer.overwrite true' if command == 'predict' else '--overwrite'}"
-    return re.sub(r"^(\w+)=", r"--\1 ", text) if command in TOOLS else text
+    if command in TOOLS:
+        return re.sub(r"^(\w+)=", r"--\1 ", text)
+    return re.sub(r"^((?:data|model|writer)\.[\w.]+)(?=[=:])", r"--\1", text)  # of the parts that LightningCLI builds
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -39,7 +39,7 @@ def test_mistakes(
     numbers = {"model.lr": -1, "model.halve_every": 0, "data.frames_per_video": 4, "data.batch_size": 0}
     for option, value in numbers.items():
         assert f"{option}={value}" in run_fails([*fit, f"--{option}={value}"], capsys)
-    assert "data.shrink=0.5" in run_fails([*fit, "--data.shrink=0.5"], capsys)
+    assert "error: --data.shrink=0.5:" in run_fails([*fit, "--data.shrink=0.5"], capsys)
     assert "data.synthetic=2" in run_fails([*fit, "--data.synthetic=2"], capsys)
     assert "data.stills" in run_fails([*fit, f"--data.stills={tmp_path / 'absent'}"], capsys)
     assert "disturbance.noisy=2" in run_fails([*fit, "--data.disturbance.noisy=2"], capsys)

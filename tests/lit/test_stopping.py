@@ -39,7 +39,9 @@ def whole(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("name", "step", "place"), [
-    ("SIGINT", 1, "batch"), ("SIGTERM", 3, "batch"), ("SIGTERM", 4, "validation"), ("SIGHUP", 5, "batch"),
+    ("SIGTERM", 3, "batch"),
+    *(pytest.param(*case, marks=pytest.mark.long)
+      for case in (("SIGINT", 1, "batch"), ("SIGTERM", 4, "validation"), ("SIGHUP", 5, "batch"))),
 ])
 def test_stopped_and_resumed(
     name: str, step: int, place: str, whole: Path, footage: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]

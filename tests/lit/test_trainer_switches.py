@@ -55,6 +55,7 @@ def test_pictures_need_no_place_among_the_loggers(footage: Path, tmp_path: Path)
     assert len(events.Tags()["images"]) == 6
 
 
+@pytest.mark.long
 def test_spawned_processes(footage: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     two = ["--trainer.devices=2", "--trainer.strategy=ddp_spawn", "--trainer.accelerator=cpu"]
     assert main(fit_arguments(footage, tmp_path, *SHORT, *two)) == 0
