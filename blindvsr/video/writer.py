@@ -30,6 +30,7 @@ from blindvsr.video.timing import Timing
 
 Segment = dict[str, NDArray[Any]]  # packets: data (bytes of all, uint8), and FIELDS of each, times in ticks
 FIELDS = ("sizes", "pts", "dts", "key")
+REORDERED = 16  # frames that an encoder may hold back to put them into another order, at most
 SEGMENT = 50  # frames: what a killed job loses at most
 
 
@@ -90,6 +91,14 @@ def _errors_named(target: Path, codec: str, size: tuple[int, int]) -> Iterator[N
             raise  # `replacing` says which file could not be written
         what = f"{target} with {codec} at {size[1]}x{size[0]}"
         raise InputError(f"cannot encode {what}: {error.strerror}") from error
+
+
+def _decoding_times(pts: NDArray[Any], dts: NDArray[Any], largest: int) -> NDArray[Any]:
+    """`dts`, unless it cannot be: libx265 says anything of fewer frames than it reorders."""
+    if (dts <= pts).all() and dts.min() >= pts.min() - largest:
+        return dts
+    in_order = np.sort(pts)
+    return in_order - (in_order - pts).max()
 
 
 def _create(path: Path) -> Any:
@@ -160,11 +169,13 @@ class VideoWriter:
     def _end_segment(self) -> Segment:
         packets = self._encoded + self._segment.streams[0].encode(None)
         self._segment, self._encoded = None, []
+        pts = np.array([packet.pts for packet in packets])
+        dts = np.array([packet.pts if packet.dts is None else packet.dts for packet in packets])
         segment = {
             "data": np.frombuffer(b"".join(map(bytes, packets)), np.uint8),
             "sizes": np.array([packet.size for packet in packets]),
-            "pts": np.array([packet.pts for packet in packets]),
-            "dts": np.array([packet.pts if packet.dts is None else packet.dts for packet in packets]),
+            "pts": pts,
+            "dts": _decoding_times(pts, dts, REORDERED * self.timing.frame_ticks),
             "key": np.array([packet.is_keyframe for packet in packets]),
         }
         self.add_segment(segment)

@@ -12,7 +12,7 @@ from blindvsr import InputError
 from blindvsr.video.colour import Colour
 from blindvsr.video.reader import VideoReader
 from blindvsr.video.timing import constant
-from blindvsr.video.writer import write_video
+from blindvsr.video.writer import SEGMENT, write_video
 from tests.clips import make_video, moving, packets, real_clip, shown_at
 
 
@@ -150,6 +150,18 @@ def test_codecs_and_containers(tmp_path: Path, codec: str | None, suffix: str) -
         with av.open(str(tmp_path / f"v{suffix}")) as file:
             assert file.streams.video[0].codec_context.codec_tag == "hvc1"  # what Apple's players take
     assert all(np.abs(a.astype(int) - b).mean() < 6 for a, b in zip(decoded, frames, strict=True))
+
+
+@pytest.mark.parametrize("count", [1, 2, SEGMENT + 2])
+def test_few_frames_at_the_end_of_a_libx265_video(tmp_path: Path, count: int) -> None:
+    """Of fewer frames than it reorders libx265 says anything for when they are decoded."""
+    timing, frames = constant(FILM), moving(count, 64, 96)
+    for attempt in range(5):  # what it says differs from time to time
+        target = tmp_path / f"{attempt}.mp4"
+        with write_video(target, (64, 96), timing, codec="libx265") as writer:
+            for index, frame in enumerate(frames):
+                writer.write(frame, index * timing.frame_ticks)
+        assert shown_at(target) == [index / FILM for index in range(count)]
 
 
 def test_large_frames_are_encoded_in_little_memory(tmp_path: Path) -> None:
