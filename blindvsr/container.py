@@ -22,6 +22,14 @@ def free_memory(root: Path = Path("/")) -> int:
     return min([free, *_left_of_limits(root)])
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has run out. torch has a type for that on accelerators alone, a RuntimeError
+    like the plain one that its CPU allocator raises."""
+    words = ("not enough memory", "can't allocate memory", "out of memory")
+    said = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return said or isinstance(error, MemoryError)
+
+
 def granted_processors(root: Path = Path("/")) -> int:
     """Processors that this process may keep busy: those it may run on, or fewer where a container around it has a
     share of their time (`docker run --cpus 2`), rounded up.

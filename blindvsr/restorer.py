@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blindvsr import InputError
+from blindvsr.container import is_out_of_memory
 from blindvsr.flow import Pyramid
 from blindvsr.frames import Frame
 from blindvsr.network import COVERED, BlindVSR
@@ -118,7 +119,7 @@ class Restorer:
             try:
                 return work(self.plan)
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 smaller = self.plan.smaller(*size)
                 if smaller is None:
@@ -218,9 +219,3 @@ def _range(places: Tensor, length: int) -> slice:
     """The pixels of an axis that bilinear sampling at `places` reads, with the ends repeated outside."""
     low, high = (int(place.clamp(0, length - 1)) for place in places.aminmax())
     return slice(min(low, length - 2), min(length, high + 2))
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # torch has a type for this on accelerators alone: its CPU allocator raises a plain RuntimeError
-    words = ("not enough memory", "can't allocate memory", "out of memory")
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(word in str(error) for word in words)

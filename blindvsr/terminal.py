@@ -3,6 +3,8 @@
 import os
 import sys
 
+from blindvsr.container import is_out_of_memory
+
 
 def prepare() -> None:
     """Streams that are closed swallow what is said, and letters that a terminal does not know are escaped."""
@@ -40,7 +42,6 @@ def reason(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"
-    words = ("not enough memory", "can't allocate memory", "out of memory")
-    if isinstance(error, MemoryError) or isinstance(error, RuntimeError) and any(word in str(error) for word in words):
+    if is_out_of_memory(error):
         return "out of memory: give smaller frames, tiles, batches or networks"
     return None

@@ -50,7 +50,7 @@ class Destination:
 
     def __post_init__(self) -> None:
         """Raises InputError for a size that is larger than what the network gives."""
-        even = str(self.target) == PIPE or self.is_video and self.target.suffix.lower() != ".gif"
+        even = self.is_pipe or self.is_video and not self.is_gif
         self.size = self.reduced_to.of(self.source.size, even=even)
 
     @property
@@ -59,9 +59,19 @@ class Destination:
         return self.target.suffix.lower() in WRITTEN_SUFFIXES
 
     @property
+    def is_gif(self) -> bool:
+        """Whether it is a GIF, which holds pictures alone, of any size."""
+        return self.target.suffix.lower() == ".gif"
+
+    @property
+    def is_pipe(self) -> bool:
+        """Whether it is standard output."""
+        return str(self.target) == PIPE
+
+    @property
     def is_whole(self) -> bool:
         """Whether it is written in one go: there is nothing to take down on the way."""
-        return str(self.target) == PIPE or self.target.suffix.lower() == IMAGE
+        return self.is_pipe or self.target.suffix.lower() == IMAGE
 
     def open(self, journal: Journal | None, remember: Callable[[Arrays], None]) -> AbstractContextManager[Write]:
         """Gives a function that takes item after item; the output appears at the end of the block.
@@ -70,9 +80,9 @@ class Destination:
             journal: for all that is not written in one go. What it holds is written first.
             remember: gets what was taken down with every segment that the journal holds.
         """
-        if self.source.extras and (self.target.suffix.lower() == ".gif" or not self.is_video):
+        if self.source.extras and (self.is_gif or not self.is_video):
             warn_of_all(self.source.extras.path)
-        if str(self.target) == PIPE:
+        if self.is_pipe:
             return self._pipe()
         if self.is_video:
             return self._video(journal, remember)
@@ -86,11 +96,11 @@ class Destination:
 
     @contextmanager
     def _video(self, journal: Journal | None, remember: Callable[[Arrays], None]) -> Iterator[Write]:
-        source, gif = self.source, self.target.suffix.lower() == ".gif"
+        source = self.source
         with write_video(
             self.target, self.size, source.timing, colour=source.colour, pixel_aspect=source.pixel_aspect,
-            sound=None if gif or self.sound == "none" else source.sound, encode_sound=self.sound == "aac",
-            extras=None if gif else source.extras, end=source.end, codec=self.codec, crf=self.crf,
+            sound=None if self.sound == "none" else source.sound, encode_sound=self.sound == "aac",
+            extras=source.extras, end=source.end, codec=self.codec, crf=self.crf,
             pixels=self.pixels, within=journal.folder if journal else None,
         ) as writer:
             for segment in journal or ():

@@ -71,10 +71,8 @@ def write_video(
     with replacing(target, within=within) as temporary, _errors_named(target, encoder.codec, size):
         writer = VideoWriter(temporary, size, timing, colour=colour, encoder=encoder, pixel_aspect=pixel_aspect)
         try:
-            if sound and target.suffix.lower() != ".gif":
-                writer.sound = Sound(sound, writer.container, target, encode_sound)
-            if extras:
-                writer.extras = Extras(extras, writer.container, writer.stream, target)
+            if encoder.pixels != PALETTE:  # a GIF holds pictures alone
+                writer.take_along(sound, encode_sound, extras, target)
             writer.container.start_encoding()  # a size or option that the encoder refuses shows here
             yield writer
             writer.finish(end)
@@ -131,6 +129,15 @@ class VideoWriter:
         self._convert = None if palette else convert_format(self._full, encoder.pixels, size, colour)
         self.container = _create(path)
         self.stream: Any = self._add_stream(self.container)
+
+    def take_along(
+        self, sound: ClockedFile | None, encode_sound: bool, extras: ClockedFile | None, target: Path
+    ) -> None:
+        """Declares what goes beside the frames; arguments as `write_video`."""
+        if sound:
+            self.sound = Sound(sound, self.container, target, encode_sound)
+        if extras:
+            self.extras = Extras(extras, self.container, self.stream, target)
 
     def _add_stream(self, container: Any) -> Any:
         encoder, colour = self._encoder, self.colour
