@@ -18,7 +18,7 @@ from blindvsr.degrade import SCALE, blurred, draw_kernel
 from blindvsr.disturbance import Disturbance, disturbed
 from blindvsr.frames import read_image
 from blindvsr.lit.camera import synthetic_clip
-from blindvsr.lit.footage import DRAWS, LEAST_TEXTURE, texture
+from blindvsr.lit.footage import DRAWS, LEAST_TEXTURE, softened, texture
 
 CENTRES = 3  # windows of an entry
 FRAMES = WINDOW + CENTRES - 1
@@ -35,8 +35,9 @@ class Entries(IterableDataset[dict[str, Tensor]]):
     `high` are the true frames 2 to 4 of the seven.
     """
 
-    def __init__(self, clips: list[Clip], stills: list[Clip], disturbance: Disturbance, seed: int) -> None:
-        self.clips, self.stills, self.disturbance, self.seed = clips, stills, disturbance, seed
+    def __init__(self, clips: list[Clip], stills: list[Clip], disturbance: Disturbance, soft: float,
+                 seed: int) -> None:
+        self.clips, self.stills, self.disturbance, self.soft, self.seed = clips, stills, disturbance, soft, seed
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         info = get_worker_info()
@@ -53,6 +54,8 @@ class Entries(IterableDataset[dict[str, Tensor]]):
             high = self._still(rng) if not self.clips or rng.random() < STILLS else self._clip(rng)
             if texture(high[len(high) // 2]) > LEAST_TEXTURE:
                 break
+        if rng.random() < self.soft:
+            high = softened(high, rng)
         kernel = draw_kernel("mixed", rng)
         low = disturbed(blurred(high, kernel), self.disturbance, rng)
         start = int(rng.integers(ENCODED_FRAMES - FRAMES + 1))

@@ -27,7 +27,8 @@ from blindvsr.losses import kernel_distance, self_supervised, supervised
 from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.weights import load_network, save_network
 
-DISTURBANCE = Disturbance(noisy=0.2, noise=8.0, encoded=0.42, crf=(16, 32), jpeg=(35, 95))
+DISTURBANCE = Disturbance(noisy=0.25, noise=8.0, encoded=0.6, crf=(16, 32), jpeg=(35, 95))
+SOFT = 0.3  # share of the clips that are softer than their pixels, unless all are clean
 WARM_UP = 0.02  # of the time
 DECAY = 0.999  # of the averaged weights
 LARGEST_NORM = 1.0  # of the gradient
@@ -194,7 +195,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="of training, instead of seconds")
     parser.add_argument("--fresh", action="store_true", help="only flow and kernel start from --init")
     parser.add_argument("--objective", choices=("supervised", "self_supervised"), default="supervised")
-    parser.add_argument("--clean", action="store_true", help="blur alone, no noise and no encoder")
+    parser.add_argument("--clean", action="store_true", help="sharp footage and blur alone, no noise and no encoder")
     parser.add_argument("--num_features", type=int, default=64, help="of the network (default: %(default)s)")
     parser.add_argument("--extract_blocks", type=int, default=1, help="of the network (default: %(default)s)")
     parser.add_argument("--recon_blocks", type=int, default=12, help="of the network (default: %(default)s)")
@@ -215,8 +216,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 def filled_ring(options: argparse.Namespace, device: torch.device) -> Ring:
     """A ring whose processes have made four batches."""
     clips, stills = read_footage(options.data)
-    disturbance = Disturbance() if options.clean else DISTURBANCE
-    loader = DataLoader(Entries(clips, stills, disturbance, options.seed), 4, num_workers=options.workers,
+    disturbance, soft = (Disturbance(), 0.0) if options.clean else (DISTURBANCE, SOFT)
+    loader = DataLoader(Entries(clips, stills, disturbance, soft, options.seed), 4, num_workers=options.workers,
                         pin_memory=device.type == "cuda", prefetch_factor=4)
     ring = Ring(loader, options.ring, device)
     while ring.count < min(options.ring, 4 * options.batch):

@@ -61,7 +61,8 @@ def collapse(tail: nn.Sequential) -> CollapsedTail:
             whose float32 convolutions may be rounded to TF32.
     """
     with torch.no_grad():
-        weight, bias = _composed(tail, slice(0, PLACES))
+        dtype = torch.float64 if next(tail.parameters()).is_cuda else torch.float32
+        weight, bias = _composed(tail, slice(0, PLACES), dtype)
         return CollapsedTail(weight, bias)
 
 
@@ -69,23 +70,25 @@ class InteriorTail(nn.Module):
     """The tail's interior alone, as one convolution through which gradients reach the weights of the tail.
 
     The outermost ring of 4 restored pixels differs from the tail's. Composing it takes a ninth of the work of
-    `collapse`, which matters in training, where it is composed anew in every step.
+    `collapse`, which matters in training, where it is composed anew in every step: in float32, as exactly as whatever
+    else is convolved in the step, since convolutions in float64 would take a good part of its time on a GPU.
     """
 
     def __init__(self, tail: nn.Sequential) -> None:
         super().__init__()
         # plain tensors of the graph, not parameters: they live for one step
-        self.weight, self.bias = (values.flatten(0, 2) for values in _composed(tail, slice(1, 2)))
+        self.weight, self.bias = (values.flatten(0, 2) for values in _composed(tail, slice(1, 2), torch.float32))
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 3, 4H, 4W)."""
         return F.pixel_shuffle(F.conv2d(features, self.weight, self.bias, padding=FIELD // 2), SCALE)
 
 
-def _composed(tail: nn.Sequential, places: slice) -> tuple[Tensor, Tensor]:
-    """Weights (P, P, 48, C, 5, 5) and biases (P, P, 48) of the convolution that the tail is at some of its places."""
+def _composed(tail: nn.Sequential, places: slice, least: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Weights (P, P, 48, C, 5, 5) and biases (P, P, 48) of the convolution that the tail is at some of its places,
+    composed in the precision of the tail, at `least` in the one given."""
     own = next(tail.parameters())
-    dtype = torch.float64 if own.is_cuda else torch.promote_types(own.dtype, torch.float32)
+    dtype = torch.promote_types(own.dtype, least)
     side = SCALE * PLACES
     with torch.autocast(own.device.type, enabled=False):
         # A 3x3 image holds all nine places. One row per output value: its weights on whatever comes before, from the

@@ -78,6 +78,8 @@ class BlindVSRData(pl.LightningDataModule):
         synthetic: share of the training clips that are made of photographs under a moving camera, see `lit.camera`:
             frames that agree exactly, from which the reconstruction learns soonest what the neighbours are good for.
         stills: folder of photographs for them; without it they are made of frames of the footage.
+        soft: share of the training clips whose middle is enlarged, 1.2 to 2.2 times: footage whose pixels are finer
+            than its detail, as most is that people have.
         moving_pairs: pairs of frames with known motion instead of clips; set by model.objective.
     """
 
@@ -102,6 +104,7 @@ class BlindVSRData(pl.LightningDataModule):
         disturbance: Disturbance = Disturbance(),
         synthetic: float = 0.0,
         stills: str | None = None,
+        soft: float = 0.0,
         moving_pairs: bool = False,
     ) -> None:
         super().__init__()
@@ -111,13 +114,13 @@ class BlindVSRData(pl.LightningDataModule):
             "seed": (seed, 0, math.inf), "batches_per_epoch": (batches_per_epoch, 1, math.inf),
             "num_workers": (num_workers, 0, math.inf), "frames_per_video": (frames_per_video, WINDOW, math.inf),
             "val_frames": (val_frames, WINDOW, math.inf), "shrink": (shrink, 1, math.inf),
-            "synthetic": (synthetic, 0, 1),
+            "synthetic": (synthetic, 0, 1), "soft": (soft, 0, 1),
         })
         if patch % SCALE:
             raise InputError(f"data.patch={patch}: it must be a multiple of {SCALE}")
         if disturbance and kind == "none":
             raise InputError("data.disturbance: footage of --data.kind none is not degraded; choose another kind")
-        self.shrink, self.moving_pairs = shrink, moving_pairs
+        self.shrink, self.soft, self.moving_pairs = shrink, soft, moving_pairs
         self.disturbance, self.synthetic, self.stills = disturbance, synthetic, photographs(stills) if stills else []
         self.kind, self.batch_size, self.batches_per_epoch = kind, batch_size, batches_per_epoch
         self.num_workers, self.seed, self.val_frames = num_workers, seed, val_frames
@@ -199,7 +202,7 @@ class BlindVSRData(pl.LightningDataModule):
         data = TrainingPatches(
             self.train_videos, side=side, frames_per_video=self.frames_per_video, kind=self.kind, seed=self.seed,
             cache=self.cache, shrink=self.shrink, disturbance=self.disturbance, synthetic=self.synthetic,
-            stills=self.stills,
+            stills=self.stills, soft=self.soft,
         )
         self._check_sides(data.footage, data.drawn_side)
         return data

@@ -24,6 +24,7 @@ LEAST_TEXTURE = 7.0  # mean Sobel response under which a patch is drawn again (o
 DRAWS = 5
 # an encoder gets clips that are longer and larger than the crop: the place in its group of pictures varies
 ENCODED_FRAMES, ENCODED_MARGIN = 9, 16  # frames; LR pixels
+SOFTENED = (1.2, 2.2)  # range of the factors by which soft clips are enlarged
 PROBED_SIGMAS = (0.6, 1.2, 1.8)  # HR pixels: what the kernel estimator is tried on where kernels are Gaussian
 Kind = Literal["gaussian", "realistic", "mixed", "none"]
 
@@ -32,6 +33,14 @@ def texture(patch: Frame) -> float:
     """Mean Sobel response of an RGB uint8 patch (H, W, 3), 0 to 255: half the horizontal plus half the vertical."""
     edges = [cv2.convertScaleAbs(cv2.Sobel(patch, cv2.CV_16S, *order)) for order in ((1, 0), (0, 1))]
     return float(np.mean(cv2.addWeighted(edges[0], 0.5, edges[1], 0.5, 0)))
+
+
+def softened(clip: NDArray[np.uint8], rng: Generator) -> NDArray[np.uint8]:
+    """The middle of a clip (N, S, S, 3), enlarged to S: footage whose pixels are finer than its detail, as most is."""
+    side = clip.shape[1]
+    part = round(side / rng.uniform(*SOFTENED))
+    middle = slice((side - part) // 2, (side - part) // 2 + part)
+    return np.stack([cv2.resize(frame[middle, middle], (side, side), interpolation=cv2.INTER_CUBIC) for frame in clip])
 
 
 def photographs(folder: str | Path) -> list[Path]:
@@ -101,6 +110,7 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         synthetic: share of the crops that are made of photographs, see `lit.camera`.
         stills: the photographs; without any, frames of the footage.
         shrink: crops come from frames reduced by a factor drawn between 1 and this, as far as a frame is large enough.
+        soft: share of the crops that are `softened`.
 
     Raises:
         InputError: if a photograph is smaller than the crop.
@@ -109,9 +119,9 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
     def __init__(
         self, videos: Sequence[Video], *, side: int, frames_per_video: int, kind: Kind, seed: int, cache: Path | None,
         shrink: float = 1.0, disturbance: Disturbance = Disturbance(), synthetic: float = 0.0,
-        stills: Sequence[Path] = (),
+        stills: Sequence[Path] = (), soft: float = 0.0,
     ) -> None:
-        self.side, self.kind, self.seed, self.shrink = side, kind, seed, shrink
+        self.side, self.kind, self.seed, self.shrink, self.soft = side, kind, seed, shrink, soft
         self.disturbance, self.synthetic, self.stills = disturbance, synthetic, stills
         self.length, self.drawn_side = WINDOW, side
         if disturbance:
@@ -129,7 +139,10 @@ class TrainingPatches(Dataset[dict[str, Tensor]]):
         "low": uint8 (5, side / 4, side / 4, 3) where LR crops are disturbed}."""
         epoch, index = key
         rng = np.random.default_rng((self.seed, epoch, index))
-        clip = np.ascontiguousarray(self._augmented(self._clip(index, rng), rng))
+        clip = self._clip(index, rng)
+        if self.soft > 0 and rng.random() < self.soft:
+            clip = softened(clip, rng)
+        clip = np.ascontiguousarray(self._augmented(clip, rng))
         if self.kind == "none":
             return {"frames": torch.from_numpy(clip)}
         kernel = draw_kernel(self.kind, rng)

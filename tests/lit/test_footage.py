@@ -123,3 +123,11 @@ def test_video_files_train_through_the_cache(tmp_path: Path) -> None:
                         frames_per_video=6, num_workers=0, cache=str(tmp_path))
     batch = next(iter(data.train_dataloader()))
     assert batch["frames"].shape == (1, 5, 64, 64, 3)
+
+
+def test_soft_clips_have_less_detail_than_pixels(footage: Path) -> None:
+    plain, soft = patches(footage)[0, 2]["frames"].numpy(), patches(footage, soft=1.0)[0, 2]["frames"].numpy()
+
+    assert soft.shape == plain.shape and soft.dtype == plain.dtype
+    assert texture(soft[2]) < 0.9 * texture(plain[2])
+    assert patches(footage, soft=0.0)[0, 2]["frames"].numpy().tobytes() == plain.tobytes()
