@@ -188,10 +188,12 @@ def _one_line(error: InputError, command: str) -> str:
     # a loader's worker process wraps the message in its own traceback
     text = " ".join(str(error).rsplit("InputError: ", 1)[-1].split())
     if isinstance(error, OutputExists):
-        return f"{text}, or replace it with {'--writer.overwrite true' if command == 'predict' else '--overwrite'}"
+        option = {"predict": "--writer.overwrite true", "test": "--report.overwrite true"}.get(command, "--overwrite")
+        return f"{text}, or replace it with {option}"
     if command in TOOLS:
         return re.sub(r"^(\w+)=", r"--\1 ", text)
-    return re.sub(r"^((?:data|model|writer)\.[\w.]+)(?=[=:])", r"--\1", text)  # of the parts that LightningCLI builds
+    # of the parts that LightningCLI builds
+    return re.sub(r"^((?:data|model|writer|report)\.[\w.]+)(?=[=:])", r"--\1", text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

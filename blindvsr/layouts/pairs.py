@@ -150,8 +150,9 @@ def _halves(root: str | Path | None, hr: str | Path | None, lr: str | Path | Non
 
 
 def is_centred(low: Path) -> bool:
-    """True for the low-resolution half of a set whose pixels lie in the middle of the 4x4 that they stand for."""
-    return low.resolve().name == "BIx4"
+    """True for the low-resolution half of a set, or a video of it, whose pixels lie in the middle of the 4x4 that they
+    stand for."""
+    return "BIx4" in low.resolve().parts[-2:]
 
 
 def low_folder(root: Path, named: str, option: str) -> Path:

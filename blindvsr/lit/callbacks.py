@@ -1,7 +1,8 @@
-"""What is watched and written while a trainer runs: pictures, time per step, restored frames."""
+"""What is watched and written while a trainer runs: pictures, time per step, restored frames, a page of scores."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,16 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from blindvsr.datasets import Video, input_places
+from blindvsr.degrade import bicubic_up
 from blindvsr.frames import Frame, frame_names, write_image
+from blindvsr.layouts.pairs import is_centred, scored_range
 from blindvsr.lit.task import BlindVSRTask
+from blindvsr.metrics import Scores
 from blindvsr.outputs import OutputGuard, replacing
 from blindvsr.progress import progress
+from blindvsr.scoring.folders import score_pairs, summarise, write_frames
+from blindvsr.scoring.report import chosen_frames, picture_of, write_report
+from blindvsr.stream import restore
 
 
 class StepTime(Callback):
@@ -100,3 +107,66 @@ class FramesWriter(BasePredictionWriter):
                               disable=not trainer.is_global_zero)  # bars of several devices would overwrite each other
             for index, frame in enumerate(frames):
                 write_image(folder / f"{names[index] if names else f'{index:08d}'}.png", frame)
+
+
+class Report(Callback):
+    """Writes what a test has measured of every frame, where asked for.
+
+    Args:
+        html: file for one page with the table, curves over the frames, and a slider between input, bicubic, restored
+            and truth; it holds its pictures and needs no other file.
+        per_frame: file for the values of every frame, as CSV.
+        show: frames for the slider, calendar/00000020 say; without any, the worst one of each video, of eight videos
+            at most.
+        overwrite: replace the files of an earlier test.
+    """
+
+    def __init__(
+        self, html: str | None = None, per_frame: str | None = None, show: Sequence[str] = (), overwrite: bool = False
+    ) -> None:
+        self.html, self.per_frame, self.show, self.overwrite = html, per_frame, show, overwrite
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Says before any work which output cannot be, and which frame there is not."""
+        if stage != "test":
+            return
+        pairs = trainer.datamodule.test_pairs  # type: ignore[attr-defined]
+        guard = OutputGuard(input_places([video for pair in pairs for video in pair]), self.overwrite)
+        for name, path in (("html", self.html), ("per_frame", self.per_frame)):
+            if path:
+                guard.check(Path(path), name=f"--report.{name}")
+        if self.show:
+            scores = {high.name: Scores(names=[path.stem for path, _ in _scored(high, low)]) for high, low in pairs}
+            chosen_frames(scores, self.show, argument="report.show")
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not (trainer.is_global_zero and isinstance(pl_module, BlindVSRTask)):
+            return
+        pairs = {high.name: (high, low) for high, low in trainer.datamodule.test_pairs  # type: ignore[attr-defined]
+                 if high.name in pl_module.test_scores}
+        for name, pair in pairs.items():
+            pl_module.test_scores[name].names = [path.stem for path, _ in _scored(*pair)]
+        if self.per_frame:
+            write_frames({name: pl_module.test_scores[name] for name in pairs}, Path(self.per_frame))
+        if self.html:
+            self._write_page(Path(self.html), pl_module, pairs, trainer.datamodule.test_name)  # type: ignore
+
+    def _write_page(self, path: Path, task: BlindVSRTask, pairs: dict[str, tuple[Video, Video]], title: str) -> None:
+        centred = is_centred(next(iter(pairs.values()))[1].source)
+        baseline = score_pairs({name: [files[::-1] for files in _scored(*pair)] for name, pair in pairs.items()},
+                               task.test_channels, partial(bicubic_up, centred=centred), task.test_temporal)
+        pictures = []
+        for name, index in chosen_frames(task.test_scores, self.show, argument="report.show"):
+            high, low = pairs[name]
+            place = scored_range(high)[index]
+            restored = next(restore(task.net, low.read(), "auto", task.stream_precision(),
+                                    only=range(place, place + 1), cuts=False))
+            pictures.append(picture_of(name, restored, high.files[place], low.files[place], centred))
+        summary = {**(task.test_summary or {}), "bicubic": summarise(baseline)}
+        write_report(path, summary, {name: task.test_scores[name] for name in pairs}, baseline, pictures,
+                     f"Scores of {title}")
+
+
+def _scored(high: Video, low: Video) -> list[tuple[Path, Path]]:
+    """(truth, input) of the frames of a video that the protocol scores."""
+    return [(high.files[index], low.files[index]) for index in scored_range(high)]

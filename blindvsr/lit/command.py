@@ -13,7 +13,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from blindvsr import InputError
-from blindvsr.lit.callbacks import FramesWriter, Pictures, StepTime
+from blindvsr.lit.callbacks import FramesWriter, Pictures, Report, StepTime
 from blindvsr.lit.data import BlindVSRData
 from blindvsr.lit.help import TEXTS, Formatter, parser_options
 from blindvsr.lit.mistakes import in_one_line, quiet
@@ -44,6 +44,7 @@ class Command(LightningCLI):
         parser.set_defaults({"last_checkpoint.filename": "last", "last_checkpoint.enable_version_counter": False})
         parser.add_lightning_class_args(LearningRateMonitor, "lr_monitor")
         parser.add_lightning_class_args(FramesWriter, "writer")
+        parser.add_lightning_class_args(Report, "report")
         parser.add_lightning_class_args(Pictures, "pictures")
         parser.add_lightning_class_args(StepTime, "step_time")
         parser.add_argument(

@@ -28,7 +28,8 @@ TEXTS = {
         "same as JSON and CSV lies beside the checkpoint afterwards.",
         """\
   blindvsr test --model.weights clean --data.test_root build/vid4
-  blindvsr test --config configs/gaussian.yaml --ckpt_path best --data.test_root build/vid4""",
+  blindvsr test --config configs/gaussian.yaml --ckpt_path best --data.test_root build/vid4
+  blindvsr test --model.weights clean --data.test_root build/vid4 --report.html build/scores.html""",
     ),
     "predict": (
         "Restore every video of a folder, four times larger, as folders of PNG frames below --writer.output. For one "

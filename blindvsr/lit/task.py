@@ -200,8 +200,8 @@ class BlindVSRTask(pl.LightningModule):
     def test_step(self, pair: tuple[Video, Video], batch_idx: int) -> None:
         high, low = pair
         self.test_scores[high.name] = score_video(
-            self.net, low.read(), high.read(), scored_range(high), high.name, self._precision(), self.test_channels,
-            self.test_temporal,
+            self.net, low.read(), high.read(), scored_range(high), high.name, self.stream_precision(),
+            self.test_channels, self.test_temporal,
         )
 
     def on_test_epoch_end(self) -> None:
@@ -211,8 +211,8 @@ class BlindVSRTask(pl.LightningModule):
             gathered = [{} for _ in range(self.trainer.world_size)]
             torch.distributed.all_gather_object(gathered, self.test_scores, self.test_group)
         # by name: a video that padding handed to two devices counts once
-        together = {name: scores for part in gathered for name, scores in part.items()}
-        self.test_summary = summarise(together, self.test_channels)
+        self.test_scores = {name: scores for part in gathered for name, scores in part.items()}
+        self.test_summary = summarise(self.test_scores, self.test_channels)
         path = self._table_path()  # on every device: the trainer agrees on its folder by a broadcast
         if self.trainer.is_global_zero:
             print(table(self.test_summary))
@@ -227,9 +227,9 @@ class BlindVSRTask(pl.LightningModule):
 
     def predict_step(self, video: Video, batch_idx: int) -> Iterator[Frame]:
         """The restored frames, made one by one as the writer asks for them."""
-        return restore(self.net, video.read(), "auto", self._precision(), cuts=self.cuts)
+        return restore(self.net, video.read(), "auto", self.stream_precision(), cuts=self.cuts)
 
-    def _precision(self) -> str:
+    def stream_precision(self) -> str:
         """The stream's name for the trainer's precision: it sets its own casts, see `blindvsr.flow`."""
         name = str(self.trainer.precision)
         return "bf16" if "bf16" in name else "16" if name.startswith("16") else "32"

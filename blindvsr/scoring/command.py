@@ -9,7 +9,6 @@ from blindvsr import InputError
 from blindvsr.outputs import OutputGuard
 
 if TYPE_CHECKING:
-    from blindvsr.scoring.report import Picture
     from blindvsr.scoring.folders import Pairs
 
 EXAMPLES = """\
@@ -85,21 +84,6 @@ def _low_pairs(arguments: argparse.Namespace, results: "Pairs | None") -> "tuple
     return {name: pairs[name] for name in names}, is_centred(low)
 
 
-def _picture(files: tuple[Path, Path], low: Path | None, centred: bool, video: str) -> "Picture":
-    """What the slider shows of one frame: of its (restored, truth) files, and of the low-resolution one."""
-    from blindvsr.degrade import SCALE, bicubic_up
-    from blindvsr.frames import read_image
-    from blindvsr.scoring.report import Picture
-    from blindvsr.scoring.folders import crop_to
-
-    restored = read_image(files[0])
-    images = {"restored": restored, "truth": crop_to(read_image(files[1]), restored, files[0])}
-    if low:
-        small = read_image(low)
-        images |= {"input": small, "bicubic": bicubic_up(small, centred=centred)}
-    return Picture(video, files[1].stem, images, 0 if centred else (SCALE - 1) / 2)
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Prints the table, and writes what was asked for."""
     if not (arguments.sr or arguments.bicubic and not arguments.html):
@@ -108,8 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"--show {arguments.show[0]}: pictures are on the page of --html alone; give it too")
     _check_outputs(arguments)
     from blindvsr.degrade import bicubic_up
+    from blindvsr.frames import read_image
     from blindvsr.layouts.pairs import match_folders
-    from blindvsr.scoring.report import chosen_frames, write_report
+    from blindvsr.scoring.report import chosen_frames, picture_of, write_report
     from blindvsr.scoring.folders import score_pairs, summarise, table, write_frames, write_summary
 
     pairs = match_folders(arguments.sr, arguments.gt, all_frames=arguments.all_frames) if arguments.sr else None
@@ -127,7 +112,10 @@ def run(arguments: argparse.Namespace) -> int:
         write_frames(scores, arguments.per_frame)
     if arguments.html:
         assert pairs is not None
-        pictures = [_picture(pairs[video][index], low[video][index][0] if low else None, centred, video)
-                    for video, index in chosen_frames(scores, arguments.show)]
+        pictures = []
+        for video, index in chosen_frames(scores, arguments.show):
+            restored, truth = pairs[video][index]
+            small = low[video][index][0] if low else None
+            pictures.append(picture_of(video, read_image(restored), truth, small, centred))
         write_report(arguments.html, summary, scores, baseline, pictures, f"Scores of {arguments.sr.resolve().name}")
     return 0

@@ -10,11 +10,12 @@ from pathlib import Path
 import cv2
 
 from blindvsr import InputError
-from blindvsr.scoring.curves import MEASURES, curves
-from blindvsr.frames import Frame
+from blindvsr.degrade import SCALE, bicubic_up
+from blindvsr.frames import Frame, read_image
 from blindvsr.metrics import Scores
 from blindvsr.outputs import replacing
-from blindvsr.scoring.folders import Summary, named_rows
+from blindvsr.scoring.curves import MEASURES, curves
+from blindvsr.scoring.folders import Summary, crop_to, named_rows
 
 KINDS = ("input", "bicubic", "restored", "truth")
 
@@ -36,13 +37,33 @@ class Picture:
     shift: float = 0
 
 
-def chosen_frames(scores: Mapping[str, Scores], wanted: Sequence[str], most: int = 8) -> list[tuple[str, int]]:
+def picture_of(video: str, restored: Frame, truth: Path, low: Path | None, centred: bool) -> Picture:
+    """What the slider shows of one frame.
+
+    Args:
+        video: its name.
+        restored: the frame as it was restored.
+        truth: its file, of the same size or up to 3 pixels larger.
+        low: the file that it was restored from, or None.
+        centred: where the pixels of that lie, see `blindvsr.layouts.pairs.is_centred`.
+    """
+    images = {"restored": restored, "truth": crop_to(read_image(truth), restored, truth)}
+    if low:
+        small = read_image(low)
+        images |= {"input": small, "bicubic": bicubic_up(small, centred=centred)}
+    return Picture(video, truth.stem, images, 0 if centred else (SCALE - 1) / 2)
+
+
+def chosen_frames(
+    scores: Mapping[str, Scores], wanted: Sequence[str], most: int = 8, argument: str = "show"
+) -> list[tuple[str, int]]:
     """The frames to show: (video, index among its scored frames).
 
     Args:
         scores: of every video.
         wanted: <video>/<frame> each; none takes the frame of lowest PSNR of every video, the worst videos first.
         most: how many are taken without a wish.
+        argument: the option that the wishes came from, for messages.
 
     Raises:
         InputError: for a frame that was not scored.
@@ -53,7 +74,8 @@ def chosen_frames(scores: Mapping[str, Scores], wanted: Sequence[str], most: int
         video = video or next(iter(scores))
         if video not in scores or frame not in scores[video].names:
             scored = next((f"{key}/{values.names[0]}" for key, values in scores.items()), "none")
-            raise InputError(f"show={name}: no such frame among those that are scored, the first of which is {scored}")
+            raise InputError(f"{argument}={name}: no such frame among those that are scored, the first of which is "
+                             f"{scored}")
         found.append((video, scores[video].names.index(frame)))
     if found:
         return found

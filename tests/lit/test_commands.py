@@ -21,7 +21,8 @@ from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.scoring.folders import score_folders
 from blindvsr.stream import restore
 from blindvsr.weights import load_network, save_network
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, run_fails
+from tests.scoring.test_report import pictures
 
 OPTIONS = [
     "--config", str(REPOSITORY / "configs" / "tiny.yaml"), "--model.network.num_features=8",
@@ -158,11 +159,16 @@ def test_low_resolution_footage_alone(footage: Path, tmp_path: Path) -> None:
     assert "val/psnr" not in curves, "there is no truth to compare with"
 
 
-def test_test_prints_and_writes_the_table(fitted: Path, test_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_test_prints_and_writes_what_it_measures(
+    fitted: Path, test_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     checkpoint = fitted / "checkpoints" / "best.ckpt"
     # the configuration says another network: the checkpoint's own wins
     config = str(REPOSITORY / "configs" / "tiny.yaml")
-    assert main(["test", "--config", config, f"--ckpt_path={checkpoint}", f"--data.test_root={test_set}"]) == 0
+    page, frames = tmp_path / "page.html", tmp_path / "frames.csv"
+    test = ["test", "--config", config, f"--ckpt_path={checkpoint}", f"--data.test_root={test_set}",
+            f"--report.html={page}", "--report.show=[left/00000003]"]
+    assert main([*test, f"--report.per_frame={frames}"]) == 0
     printed = capsys.readouterr().out
     assert "mean of frames" in printed
     assert "mean of videos" in printed
@@ -171,6 +177,16 @@ def test_test_prints_and_writes_the_table(fitted: Path, test_set: Path, capsys: 
     with checkpoint.with_name("best-pair.csv").open() as file:
         rows = {row["video"]: row for row in csv.DictReader(file)}
     assert float(rows["left"]["psnr"]) == summary["videos"]["left"]["psnr"]
+    with frames.open() as file:
+        values = [float(row["psnr"]) for row in csv.DictReader(file) if row["video"] == "left"]
+    assert np.mean(values) == pytest.approx(summary["videos"]["left"]["psnr"])
+    assert f"left, frame 00000003</h3>\n<figcaption>restored: {values[1]:.2f} dB" in page.read_text()
+    low = map(read_image, sorted((test_set / "LR_blurdown_x4" / "left").iterdir()))
+    restored = list(restore(load_network(checkpoint), low, cuts=False))
+    np.testing.assert_array_equal(pictures(page.read_text())["restored"], restored[3])
+    assert "replace it with --report.overwrite true" in run_fails(test, capsys)
+    absent = [f"--report.html={tmp_path / 'other.html'}", "--report.show=[left/00000001]"]
+    assert "--report.show=left/00000001: no such frame" in run_fails([*test, *absent], capsys)
 
 
 def test_predict_writes_every_frame_and_score_agrees(fitted: Path, test_set: Path, tmp_path: Path) -> None:

@@ -29,10 +29,11 @@ def scored(bundled_frames: list[Frame], tmp_path_factory: pytest.TempPathFactory
     return root
 
 
-def pictures(page: str) -> dict[str, bytes]:
-    """The images of a page by their kind."""
+def pictures(page: str) -> dict[str, Frame]:
+    """The images of a page by their kind; of several frames, those of the last."""
     found = re.findall(r'data-kind="(\w+)".*?src="data:image/webp;base64,([^"]+)"', page)
-    return {kind: base64.b64decode(data) for kind, data in found}
+    files = {kind: np.frombuffer(base64.b64decode(data), np.uint8) for kind, data in found}
+    return {kind: cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1] for kind, data in files.items()}
 
 
 def test_page(scored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,8 +46,7 @@ def test_page(scored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert f"<td>clip &amp; co</td><td>{table[1][-3]}</td><td>{table[1][-2]}</td>" in page
     assert page.count("<svg") == 2 and page.count('<circle class="restored"') == page.count('<circle class="bicubic"')
     assert "frame 00000004" in page, "the worst"
-    images = {kind: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-              for kind, data in pictures(page).items()}
+    images = pictures(page)
     folders = {"input": "set/LR_blurdown_x4", "truth": "set/HR", "restored": "sr"}
     assert list(images) == ["input", "bicubic", "restored", "truth"]
     for kind, folder in folders.items():
