@@ -99,10 +99,12 @@ def write_report(
     """
     page = resources.files("blindvsr.scoring").joinpath("report.html").read_text(encoding="utf-8")
     luma = summary.get("channels") == "y"
+    temporal = " Of warping error and tOF the lower is the better." if "tof" in summary["mean_of_frames"] else ""
     fields = {
         "title": escape(title),
         "protocol": f"PSNR (dB) and SSIM of {'luma (Y of BT.601)' if luma else 'RGB'}, 4 pixels cropped from every "
-                    "border. The mean of frames is the total that papers print. Bicubic is aligned with the truth.",
+                    "border. The mean of frames is the total that papers print. Bicubic is aligned with the truth."
+                    + temporal,
         "table": _table(summary),
         "curves": "\n".join(svg for name in scores for svg in curves(name, scores[name], baseline.get(name))),
         "pictures_note": "Move over a picture, or the slider above it, to go from the left kind to the right one.",
