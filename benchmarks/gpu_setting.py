@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.append(str(REPOSITORY))  # for the weights of the fixtures
 from tests.official import official_weights  # noqa: E402
 
-BUNDLED = REPOSITORY / "blindvsr" / "models" / "bundled.safetensors"
+BUNDLED = REPOSITORY / "blindvsr" / "models" / "clean.safetensors"
 LITTLE = NetConfig(num_features=8, extract_blocks=1, recon_blocks=2, flow_width=0.1)
 QUEUE = 5_000_000  # cycles, some milliseconds
 

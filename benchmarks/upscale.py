@@ -58,9 +58,10 @@ def encode(target: Path, source: VideoReader, frames: list[Frame]) -> None:
 def trust(net: BlindVSR, frames: list[Frame], restored: list[Frame]) -> None:
     """Kernels and cycle PSNR, as often as without --save_kernel."""
     track = KernelTrack(net, SAMPLED)
-    pictures = (to_tensor(frame, next(net.parameters()).device)[None] for frame in frames)
+    device = next(net.parameters()).device
+    pictures = (to_tensor(frame, device)[None] for frame in frames)
     for window, frame in zip(windows(pictures, net.config.num_frames // 2), restored, strict=True):
-        track.add(window, frame)
+        track.add(window, to_tensor(frame, device))
 
 
 def measure(net: BlindVSR, clip: VideoReader, folder: Path, tile: int | str | None, precision: str) -> dict[str, Cost]:

@@ -81,18 +81,19 @@ class Restorer:
         net: is left as it is; the work is done on its device.
         tile: side of the tiles in pixels, None for none, "auto" to choose by free memory.
         precision: of everything but coordinates, see `blindvsr.flow`.
+        copies: how many times as much is kept of each frame, by an ensemble of restorers.
 
     Raises:
         InputError: for an unknown precision or tile.
     """
 
-    def __init__(self, net: BlindVSR, tile: int | str | None, precision: str) -> None:
+    def __init__(self, net: BlindVSR, tile: int | str | None, precision: str, copies: int = 1) -> None:
         if not (tile is None or tile == "auto" or isinstance(tile, int) and tile >= SMALLEST_TILE):
             raise InputError(f"tile={tile!r}: give the side in pixels, {SMALLEST_TILE} at least, or auto")
         self.config = net.config
         self.device = next(net.parameters()).device
         self.dtype = DTYPES[resolve_precision(precision, self.device)]
-        self.tile = tile
+        self.tile, self.copies = tile, copies
         self.plan: Plan | None = None  # made when the first frame's size is known
         self.flow_net = net.flow_net.prepared(self.dtype)
         self.extract = _prepared(net.extract, self.dtype)
@@ -105,7 +106,8 @@ class Restorer:
         height, width = frame.shape[:2]
         if self.plan is None:
             pixel = self.config.num_features * self.dtype.itemsize
-            self.plan = make_plan(self.tile, height, width, pixel, memory_budget(self.device, self.tile))
+            budget = memory_budget(self.device, self.tile) // self.copies
+            self.plan = make_plan(self.tile, height, width, pixel, budget)
         return self._within_memory(lambda plan: self._encode(frame, plan), (height, width), ())
 
     def restore(self, window: Sequence[Encoded]) -> Tensor:

@@ -14,6 +14,7 @@ from blindvsr.cuts import Shots
 from blindvsr.frames import Frame
 from blindvsr.network import SMALLEST, BlindVSR
 from blindvsr.ops import to_frame
+from blindvsr.refinement import Ensemble, Refinement, back_projected
 from blindvsr.restorer import Restorer
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 def restore(
     net: BlindVSR, frames: Iterable[Frame], tile: int | str | None = None, precision: str = "32",
-    only: range | None = None, cuts: bool = True,
+    only: range | None = None, cuts: bool = True, refinement: Refinement = Refinement(),
 ) -> Iterator[Frame]:
     """Restores a video of any length at four times its size, frame by frame.
 
@@ -40,6 +41,7 @@ def restore(
         only: the frames to restore, counted from 0; the others serve as their neighbours. All when None.
         cuts: looks for cuts, see `blindvsr.cuts`, so that no frame is restored from those of another shot. Where there
             is none, results are the same without.
+        refinement: what is done beyond the network's own output; nothing by default.
 
     Returns:
         Iterator of uint8 (4H, 4W, 3), as many as came in, or as many as `only` has.
@@ -48,16 +50,16 @@ def restore(
         InputError: for an unknown tile or precision, or one that the device lacks; while iterating, for a frame that is
             too small, of another size than the first, or not RGB of such numbers.
     """
-    pictures = restore_float(net, frames, tile, precision, only, cuts)
+    pictures = restore_float(net, frames, tile, precision, only, cuts, refinement)
     return (to_frame(picture) for picture in pictures)
 
 
 def restore_float(
     net: BlindVSR, frames: Iterable[Frame], tile: int | str | None = None, precision: str = "32",
-    only: range | None = None, cuts: bool = True,
+    only: range | None = None, cuts: bool = True, refinement: Refinement = Refinement(),
 ) -> Iterator[Tensor]:
     """Like `restore`, but gives (3, 4H, 4W) float32, unclamped, on the network's device."""
-    return (restored.picture for restored in restore_shots(net, frames, tile, precision, only, cuts))
+    return (restored.picture for restored in restore_shots(net, frames, tile, precision, only, cuts, refinement))
 
 
 @dataclass(frozen=True)
@@ -66,21 +68,23 @@ class Restored:
 
     Attributes:
         picture: (3, 4H, 4W) float32, unclamped, on the network's device.
+        plain: the same before back-projection, which by its nature explains the input well.
         window: (1, 3, H, W) each, RGB in [0, 1]: the frames around it, itself in the middle.
         shot: number of the shot that it belongs to, from 0.
     """
 
     picture: Tensor
+    plain: Tensor
     window: Sequence[Tensor]
     shot: int
 
 
 def restore_shots(
     net: BlindVSR, frames: Iterable[Frame], tile: int | str | None = None, precision: str = "32",
-    only: range | None = None, cuts: bool = True,
+    only: range | None = None, cuts: bool = True, refinement: Refinement = Refinement(),
 ) -> Iterator[Restored]:
     """Like `restore_float`, but tells what every frame was made of."""
-    restorer = Restorer(net, tile, precision)
+    restorer: Any = (Ensemble if refinement.ensemble else Restorer)(net, tile, precision)
     shots = Shots()
     radius = net.config.num_frames // 2
     seen = range(only.start - radius, only.stop + radius) if only else None  # by any window that is asked for
@@ -88,10 +92,15 @@ def restore_shots(
         (shots.number(frame) if cuts else 0, restorer.encode(frame) if seen is None or number in seen else None)
         for number, frame in enumerate(checked(frames))
     )
-    around = enumerate(shot_windows(encoded, radius))
+
+    def restored(shot: int, window: list[Any]) -> Restored:
+        plain, around = restorer.restore(window), [item.frame for item in window]
+        picture = back_projected(net, plain, around, refinement.back_projections)
+        return Restored(picture[0], plain[0], around, shot)
+
     return (
-        Restored(restorer.restore(window)[0], [item.frame for item in window], shot)
-        for number, (shot, window) in around if only is None or number in only
+        restored(shot, window) for number, (shot, window) in enumerate(shot_windows(encoded, radius))
+        if only is None or number in only
     )
 
 

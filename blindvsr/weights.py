@@ -21,10 +21,10 @@ from blindvsr.outputs import replacing
 from blindvsr.untrusted.pickled import Array, check_numbers, read_arrays
 from blindvsr.untrusted.torchfile import Stored, read_torch
 
-# name -> file of the models that come along: wherever weights are asked for, the name will do. One network serves both
-# clean and encoded or noisy input; names of their own, so that commands stay what they are when there are two.
-_MODEL = Path(__file__).parent / "models" / "bundled.safetensors"
-BUNDLED = {name: _MODEL for name in ("clean", "footage") if _MODEL.is_file()}
+# name -> file of the models that come along, for clean and for encoded or noisy input: wherever weights are asked for,
+# the name will do
+_MODELS = Path(__file__).parent / "models"
+BUNDLED = {name: path for name in ("clean", "footage") if (path := _MODELS / f"{name}.safetensors").is_file()}
 FORMAT = "blindvsr/1"
 # what trainers keep weights under: Lightning; BasicSR, whose average comes first; others
 WRAPPERS = ("state_dict", "params_ema", "params", "model_state_dict", "model")

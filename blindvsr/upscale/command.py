@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     import torch
 
     from blindvsr.network import BlindVSR
+    from blindvsr.refinement import Refinement
     from blindvsr.upscale.jobs import Job
     from blindvsr.video.source import Source
 
+CLEAN_PROJECTIONS = 3  # what the model for clean frames gains by: see docs/footage.md
 INCOMPLETE = 3  # exit code: the input was damaged, what could be decoded is restored
 
 
@@ -93,6 +95,7 @@ def _open(args: argparse.Namespace, job: "Job") -> "Source":
 def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load: Callable[[Path], "BlindVSR"]
              ) -> int:
     """Restores one input; returns the exit code."""
+    from blindvsr.refinement import Refinement
     from blindvsr.restorer import fastest_precision, resolve_precision
     from blindvsr.upscale.choice import choose_model
     from blindvsr.upscale.destination import Destination
@@ -103,8 +106,10 @@ def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load:
     source = _open(args, job)
     name, reason = (str(args.weights), "") if args.weights else choose_model(job.source)
     weights = BUNDLED.get(name, Path(name))
+    projections = args.back_projections if args.back_projections is not None else CLEAN_PROJECTIONS * (name == "clean")
+    refinement = Refinement(args.ensemble, projections)
     if args.preview:
-        return _preview(args, source, device, lambda: load(weights))
+        return _preview(args, source, device, lambda: load(weights), refinement)
     size = OutputSize(args.scale, args.height)
     destination = Destination(source, job.target, size, args.codec, args.crf, args.pix_fmt, args.sound)
     for note in source.notes:
@@ -112,7 +117,7 @@ def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load:
     precision = resolve_precision(args.precision, device)
     why = f" ({fastest_precision(device)[1]})" if args.precision == "auto" else ""
     summary = upscale(load(weights), destination, tile=args.tile, precision=precision, cuts=args.cuts == "auto",
-                      kernel_file=args.save_kernel, resume=args.resume)
+                      refinement=refinement, kernel_file=args.save_kernel, resume=args.resume)
     kept = f" ({summary.kept} kept from before)" if summary.kept else ""
     print(
         f"{job.target}: {summary.frames} frames{kept}, {_shape(source.size)} -> {_shape(summary.size)}, "
@@ -129,13 +134,13 @@ def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load:
 
 
 def _preview(args: argparse.Namespace, source: "Source", device: "torch.device",
-             load: Callable[[], "BlindVSR"]) -> int:
+             load: Callable[[], "BlindVSR"], refinement: "Refinement") -> int:
     """Shows one frame; returns the exit code."""
     from blindvsr.restorer import resolve_precision
     from blindvsr.upscale.preview import write_preview
 
     precision = resolve_precision(args.precision, device)
-    seconds = write_preview(load(), source, args.output, args.start, args.tile, precision)
+    seconds = write_preview(load(), source, args.output, args.start, args.tile, precision, refinement)
     print(f"{args.output}: the frame at {float(seconds):.2f} s as it is, bicubic and restored")
     return 0
 

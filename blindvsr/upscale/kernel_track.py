@@ -12,20 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blindvsr.degrade import kernel_picture
-from blindvsr.frames import Frame, write_image
+from blindvsr.frames import write_image
 from blindvsr.network import BlindVSR
-from blindvsr.ops import blur_down, to_tensor
+from blindvsr.ops import blur_down
+from blindvsr.refinement import middle
 
 LARGEST = 512  # sides of what is looked at, in LR pixels: the middle of larger frames tells as much
 BORDER = 2  # LR pixels that the blur of a 13x13 kernel reaches beyond the crop
 SHOWN = 12  # kernels in the picture
 LISTED = 6  # shots whose blur is told one by one
 SIGMAS = [round(0.4 + 0.05 * step, 2) for step in range(53)]  # to 3.0
-
-
-def _middle(length: int) -> slice:
-    start = max(0, (length - LARGEST) // 2)
-    return slice(start, start + min(length, LARGEST))
 
 
 def nearest_sigma(kernel: NDArray[np.float32]) -> float:
@@ -67,12 +63,12 @@ class KernelTrack:
         self._noted = (0, 0)  # kernels and shots that `note` has told already
 
     @torch.inference_mode()
-    def add(self, window: Sequence[Tensor], restored: Frame, shot: int = 0) -> None:
+    def add(self, window: Sequence[Tensor], restored: Tensor, shot: int = 0) -> None:
         """Takes the next restored frame.
 
         Args:
             window: the input frames around it, as many as the network takes: (1, 3, H, W) each, RGB in [0, 1].
-            restored: (4H, 4W, 3).
+            restored: (3, 4H, 4W), RGB, what the network made of them.
             shot: that it belongs to; they are counted from 0, one after another.
         """
         index, self._seen = self._seen, self._seen + 1
@@ -80,14 +76,14 @@ class KernelTrack:
             self.starts.append(index)
         if (index - self.starts[shot]) % self._every:
             return
-        rows, columns = (_middle(side) for side in window[0].shape[-2:])
+        rows, columns = (middle(side, LARGEST) for side in window[0].shape[-2:])
         clip = torch.cat([frame[..., rows, columns] for frame in window])
         kernel = self._net.estimate_kernel(clip[None])
         self.kernels.append(kernel[0, 0].cpu().numpy())
         self.indices.append(index)
         self.shots.append(shot)
         large = [slice(4 * part.start, 4 * part.stop) for part in (rows, columns)]
-        again = blur_down(to_tensor(restored[large[0], large[1]][None], clip.device), kernel)
+        again = blur_down(restored[None, :, large[0], large[1]].clamp(0, 1), kernel)
         inner = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
         error = again[inner] - clip[len(window) // 2][inner]
         self._squares.append(float(error.square().sum()))

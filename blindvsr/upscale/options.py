@@ -87,11 +87,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _network_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--weights", metavar="NAME|FILE", type=Path,
                        help="the network's weights: clean or footage, or a file in any known format. By default "
-                            "footage for encoded video and JPEG images, clean for lossless video and images; one "
-                            "bundled network serves both names for now")
+                            "footage for encoded video and JPEG images, clean for lossless video and images")
     group.add_argument("--tile", type=_tile, default="auto",
                        help="side of the tiles that large frames are restored in, in input pixels, 32 at least; auto "
                             "(default) takes the largest that fit into memory")
+    group.add_argument("--ensemble", action="store_true",
+                       help="average what the network makes of the frames and of their seven mirrored and turned "
+                            "twins: 0.1 to 0.5 dB better, and eight times the work")
+    group.add_argument("--back_projections", type=int, metavar="N",
+                       help="correct the output N times where it, blurred by the estimated kernel and downsampled, "
+                            "differs from the input: good for clean frames, and harmful to noisy or encoded ones "
+                            "(default: 3 with the weights clean, else 0)")
     group.add_argument("--cuts", choices=("auto", "off"), default="auto",
                        help="auto (default) finds cuts, so that no frame is restored with the help of another shot's; "
                             "off takes the whole video for one shot")

@@ -18,6 +18,7 @@ from blindvsr.network import BlindVSR
 from blindvsr.ops import to_deep_frame, to_frame
 from blindvsr.outputs import replacing
 from blindvsr.progress import progress
+from blindvsr.refinement import Refinement
 from blindvsr.stream import restore, restore_shots
 from blindvsr.upscale.destination import Destination, Item
 from blindvsr.upscale.journal import Journal, fingerprint, weights_fingerprint
@@ -69,6 +70,7 @@ def upscale(
     tile: int | str | None = "auto",
     precision: str = "auto",
     cuts: bool = True,
+    refinement: Refinement = Refinement(),
     kernel_file: Path | None = None,
     resume: bool = False,
 ) -> Summary:
@@ -76,7 +78,7 @@ def upscale(
 
     Args:
         net, destination: the network, on the device to work on; what to restore, and where it goes.
-        tile, precision, cuts: see `blindvsr.stream.restore`.
+        tile, precision, cuts, refinement: see `blindvsr.stream.restore`.
         kernel_file: .mat for the kernels, one per frame; a picture of the same name is put beside it.
         resume: go on with what an interrupted job of the same kind has left, and leave it if this one is interrupted,
             see `Journal`.
@@ -89,7 +91,8 @@ def upscale(
     with ExitStack() as files:
         journal = None
         if not destination.is_whole:
-            job = _job(net, destination, precision=precision, cuts=cuts, kernels=bool(kernel_file))
+            job = _job(net, destination, precision=precision, cuts=cuts, refinement=refinement,
+                       kernels=bool(kernel_file))
             journal = files.enter_context(Journal(destination.target, job, resume))
         pictures = None
         if kernel_file:  # opened first, so that a folder that cannot be written to says so before the work
@@ -100,8 +103,8 @@ def upscale(
             write_behind(write, DEPTH) as hand_over,
         ):
             kept = journal.frames if journal else 0
-            count = _run(net, source, track, hand_over, tile=tile, precision=precision, cuts=cuts, start=kept,
-                         deep=destination.pixels == DEEP)
+            count = _run(net, source, track, hand_over, tile=tile, precision=precision, cuts=cuts,
+                         refinement=refinement, start=kept, deep=destination.pixels == DEEP)
         seconds = time.perf_counter() - started
         if pictures:
             track.save(*pictures)
@@ -128,7 +131,7 @@ def _job(net: BlindVSR, destination: Destination, **options: object) -> dict[str
 
 def _run(
     net: BlindVSR, source: Source, track: KernelTrack, hand_over: Callable[[Item], None], *,
-    tile: int | str | None, precision: str, cuts: bool, deep: bool, start: int,
+    tile: int | str | None, precision: str, cuts: bool, refinement: Refinement, deep: bool, start: int,
 ) -> int:
     """Hands over one frame after another, of 16 bits if deep, from number `start` on; returns how many there are."""
     times: deque[int] = deque()
@@ -146,9 +149,9 @@ def _run(
     ):
         frames, alphas = map(note_time, enumerate(decoded)), source.alphas()
         opaque = restore(net, alphas, tile, precision, only, cuts) if alphas is not None else None
-        for restored in restore_shots(net, frames, tile, precision, only, cuts):
+        for restored in restore_shots(net, frames, tile, precision, only, cuts, refinement):
             frame = to_deep_frame(restored.picture) if deep else to_frame(restored.picture)
-            track.add(restored.window, frame, restored.shot)
+            track.add(restored.window, restored.plain, restored.shot)
             if opaque is not None:
                 frame = np.dstack((frame, next(opaque)[..., 1]))
             count += 1

@@ -14,6 +14,7 @@ from blindvsr.degrade import bicubic_up
 from blindvsr.frames import Frame, write_image
 from blindvsr.network import BlindVSR
 from blindvsr.outputs import OutputGuard, replacing
+from blindvsr.refinement import Refinement
 from blindvsr.stream import restore
 from blindvsr.video.source import Source
 
@@ -45,6 +46,7 @@ def check_preview(args: argparse.Namespace, several: bool) -> None:
 
 def write_preview(
     net: BlindVSR, source: Source, target: Path, at: Fraction | None, tile: int | str | None, precision: str,
+    refinement: Refinement = Refinement(),
 ) -> Fraction:
     """Writes the picture: the middle of a frame with its pixels visible, by bicubic interpolation, and restored.
 
@@ -54,7 +56,7 @@ def write_preview(
         target: a PNG.
         at: seconds into the source; 10, or its middle, if None.
         tile: see `blindvsr.stream.restore`.
-        precision: see there.
+        precision, refinement: see there.
 
     Returns:
         Seconds into the source of the frame shown.
@@ -65,7 +67,8 @@ def write_preview(
     rate = source.timing.rate
     at = min(USUAL, source.frames // 2 / rate) if at is None else at
     window, middle, seconds = _window(source, at, net.config.num_frames // 2)
-    restored = next(restore(net, iter(window), tile, precision, only=range(middle, middle + 1)))
+    restored = next(restore(net, iter(window), tile, precision, only=range(middle, middle + 1),
+                            refinement=refinement))
     frame = window[middle]
     scale = net.config.scale
     panels = {

@@ -27,7 +27,7 @@ def test_cycle_psnr_is_that_of_the_cycle(net: BlindVSR) -> None:
         again = blur_down(to_tensor(sharp)[None], net.estimate_kernel(clip))
     difference = (again - clip[:, 2])[..., 2:-2, 2:-2]
     track = KernelTrack(net)
-    track.add(list(clip.transpose(0, 1)), sharp)
+    track.add(list(clip.transpose(0, 1)), to_tensor(sharp))
     assert track.cycle_psnr == pytest.approx(float(-10 * difference.square().mean().log10()), abs=1e-3)
     assert track.indices == [0]
 
@@ -38,8 +38,8 @@ def test_large_frames_are_looked_at_in_the_middle(net: BlindVSR) -> None:
     sharp = cv2.resize(moving(3, height, width)[2], (4 * width, 4 * height), interpolation=cv2.INTER_NEAREST)
     cut = [frame[..., 50:-50] for frame in frames]
     whole, middle = KernelTrack(net), KernelTrack(net)
-    whole.add(frames, sharp)
-    middle.add(cut, sharp[:, 200:-200])
+    whole.add(frames, to_tensor(sharp))
+    middle.add(cut, to_tensor(sharp[:, 200:-200]))
     assert np.array_equal(whole.kernels[0], middle.kernels[0])
     assert whole.cycle_psnr == pytest.approx(middle.cycle_psnr, abs=1e-6)
 
