@@ -21,6 +21,7 @@ NEEDLESS = (  # true of runs like ours, and nothing that a user should act on
     ".*dirpath has changed.*", ".*Checkpoint directory .* exists and is not empty.*", ".*trying to `self.log.*",
     ".*your dataloader is not resumable.*",  # it is, by the trainer's counters
     ".*requested to overfit but enabled .* shuffling.*",
+    r".*callbacks used to create the checkpoint need to be provided.*\['Timer'\].*",  # of a run with trainer.max_time
 )
 
 

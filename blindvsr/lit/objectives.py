@@ -1,11 +1,13 @@
 """What can be trained: one class for each value of `--model.objective`, and everything that depends on it."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from blindvsr import InputError
 from blindvsr.datasets import WINDOW
 from blindvsr.frames import Frame
 from blindvsr.lit.footage import ValidationClip
@@ -59,6 +61,32 @@ class Objective(ABC):
     def pictures(self, net: BlindVSR, item: Any) -> dict[str, Frame]:
         """What there is to see of a validation item; by default all that the network makes of a clip."""
         return clip_pictures(net, item)
+
+    def rates(self, settings: dict[str, Any], loaded: set[str]) -> dict[str, float]:
+        """The learning rate of each part that is trained.
+
+        Args:
+            settings: of the task: lr, flow_lr, kernel_lr and halve_every.
+            loaded: which of PARTS did not start from nothing.
+
+        Raises:
+            InputError: for rates that are none, or all 0.
+        """
+        given = {name: settings["lr"] if settings[name] is None else settings[name]
+                 for name in ("lr", "flow_lr", "kernel_lr")}
+        for name, rate in given.items():
+            if not 0 <= rate < math.inf:
+                raise InputError(f"model.{name}={rate}: a learning rate is a number, and not negative")
+        if settings["halve_every"] < 1:
+            raise InputError(f"model.halve_every={settings['halve_every']}: 1 epoch is the least")
+        drifts = "flow" in loaded and len(self.parts) > 1
+        flow = given["flow_lr"] if drifts or given["flow_lr"] == 0 else given["lr"]
+        rates = {"network": given["lr"], "kernel": given["kernel_lr"], "flow": flow}
+        rates = {part: rates[part] for part in self.parts}
+        if not any(rates.values()):
+            raise InputError("all that --model.objective trains has a learning rate of 0 (--model.lr, --model.flow_lr, "
+                             "--model.kernel_lr)")
+        return rates
 
 
 class SelfSupervised(Objective):

@@ -1,10 +1,12 @@
 """What a training that goes on after a checkpoint may change, and what it may not."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from jsonargparse import Namespace
+from torch.optim.lr_scheduler import StepLR
 
 from blindvsr import InputError
 from blindvsr.weights import read_state_dict
@@ -81,6 +83,14 @@ def _settings(content: dict[str, Any]) -> dict[str, Any]:
         return dict(content["settings"])
     groups, schedules = content["optimizer_states"][0]["param_groups"], content["lr_schedulers"]
     return {"lr": groups[0]["initial_lr"], "halve_every": schedules[0]["step_size"]}
+
+
+def put_rates(schedule: StepLR, halve_every: int, rates: Sequence[float]) -> None:
+    """Makes a schedule what it would be, had it had these rates from the start."""
+    schedule.step_size, schedule.base_lrs = halve_every, list(rates)
+    for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
+        group["initial_lr"] = rate
+        group["lr"] = rate * schedule.gamma ** (schedule.last_epoch // halve_every)
 
 
 def mend_progress(loops: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """LightningModule: training for an objective, validation, the protocol's test and prediction."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
@@ -12,13 +11,12 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from blindvsr import InputError
 from blindvsr.datasets import Video
 from blindvsr.frames import Frame
 from blindvsr.lit.footage import ValidationClip
 from blindvsr.lit.measures import score_video
 from blindvsr.lit.objectives import OBJECTIVES, PARTS, Batch, Name, Values
-from blindvsr.lit.resume import RATES, mend_progress
+from blindvsr.lit.resume import RATES, mend_progress, put_rates
 from blindvsr.metrics import Channels, Scores
 from blindvsr.network import BlindVSR, NetConfig
 from blindvsr.layouts.pairs import scored_range
@@ -105,26 +103,20 @@ class BlindVSRTask(pl.LightningModule):
         weights, *parts = (self.settings[name] for name in ("weights", "kernel_weights", "flow_weights"))
         given = dict(zip(PARTS, (weights, *(part or weights for part in parts)), strict=True))
         self.loaded = {part for part in PARTS if given[part]}
-        self.rates = self._rates()
+        self.rates = self.objective.rates(self.settings, self.loaded)
         for name, parameter in self.net.named_parameters():
             parameter.requires_grad_(self.rates.get(_part(name), 0) > 0)
 
-    def _rates(self) -> dict[str, float]:
-        """The learning rate of each part that the objective trains."""
-        given = {name: self.settings[name] for name in ("lr", "flow_lr", "kernel_lr")}
-        given = {name: given["lr"] if rate is None else rate for name, rate in given.items()}
-        for name, rate in given.items():
-            if not 0 <= rate < math.inf:
-                raise InputError(f"model.{name}={rate}: a learning rate is a number, and not negative")
-        if self.settings["halve_every"] < 1:
-            raise InputError(f"model.halve_every={self.settings['halve_every']}: 1 epoch is the least")
-        drifts = "flow" in self.loaded and len(self.objective.parts) > 1
-        flow = given["flow_lr"] if drifts or given["flow_lr"] == 0 else given["lr"]
-        rates = {"network": given["lr"], "kernel": given["kernel_lr"], "flow": flow}
-        rates = {part: rates[part] for part in self.objective.parts}
-        if not any(rates.values()):
-            raise InputError("all that model.objective trains has a learning rate of 0 (model.lr, flow_lr, kernel_lr)")
-        return rates
+    @property
+    def lr(self) -> float:
+        """What Lightning's finder of learning rates reads and sets; parts with rates of their own keep them."""
+        return self.settings["lr"]
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self.settings["lr"] = value
+        self._settle()
+        self.new_rates = True  # the finder has given all parts of the optimizer this one
 
     def forward(self, clip: Tensor) -> Tensor:
         """The restored middle frame of each clip.
@@ -240,10 +232,7 @@ class BlindVSRTask(pl.LightningModule):
             return
         schedule = self.lr_schedulers()
         assert isinstance(schedule, torch.optim.lr_scheduler.StepLR)
-        schedule.step_size, schedule.base_lrs = self.settings["halve_every"], list(self.rates.values())
-        for group, rate in zip(schedule.optimizer.param_groups, schedule.base_lrs, strict=True):
-            group["initial_lr"] = rate
-            group["lr"] = rate * schedule.gamma ** (schedule.last_epoch // schedule.step_size)
+        put_rates(schedule, self.settings["halve_every"], list(self.rates.values()))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["settings"] = self.settings

@@ -4,12 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.tuner import Tuner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from blindvsr.cli import main
-from tests.conftest import run_fails
-from tests.lit.test_commands import fit_arguments
+from blindvsr.export import session
+from blindvsr.lit.data import BlindVSRData
+from blindvsr.lit.task import BlindVSRTask
+from tests.conftest import SMALL, run_fails
+from tests.lit.test_commands import fit_arguments, scalars
 
 SHORT = ("--trainer.max_epochs=1", "--data.batches_per_epoch=1", "--trainer.limit_train_batches=1")
 
@@ -53,6 +58,39 @@ def test_pictures_need_no_place_among_the_loggers(footage: Path, tmp_path: Path)
     events = EventAccumulator(str(next(tmp_path.glob("**/events*")).parent))
     events.Reload()
     assert len(events.Tags()["images"]) == 6
+
+
+def test_validation_within_an_epoch_and_an_end_by_the_clock(footage: Path, tmp_path: Path) -> None:
+    """After every other batch of four; and with far more epochs than there is time for."""
+    assert main(fit_arguments(footage, tmp_path, "--trainer.val_check_interval=2", "--trainer.max_epochs=1")) == 0
+    assert list(scalars(tmp_path / "lightning_logs" / "version_0")["val/psnr"]) == [1, 3]
+    clock = ["--trainer.max_time=00:00:00:01", "--trainer.max_epochs=100000"]
+    assert main(fit_arguments(footage, tmp_path, *clock)) == 0
+    run = tmp_path / "lightning_logs" / "version_1"
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == len(scalars(run)["train/loss"]) > 0
+
+
+def test_finder_of_learning_rates(footage: Path, tmp_path: Path) -> None:
+    data = BlindVSRData(str(footage), patch=16, batch_size=1, batches_per_epoch=24, num_workers=0, val_frames=5)
+    task = BlindVSRTask(SMALL, kernel_lr=1e-5)
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+                         enable_model_summary=False, default_root_dir=tmp_path, limit_val_batches=0, max_steps=1)
+    found = Tuner(trainer).lr_find(task, datamodule=data, num_training=24)
+    assert found is not None and task.lr == found.suggestion() != 1e-4
+    trainer.fit(task, datamodule=data)
+    assert [group["lr"] for group in trainer.optimizers[0].param_groups] == [task.lr, 1e-5, task.lr]
+
+
+@pytest.mark.long
+def test_export_by_lightning(tmp_path: Path) -> None:
+    """For clips of one size; `blindvsr export` makes a graph for all."""
+    task, clip = BlindVSRTask(SMALL).eval(), torch.rand(1, 5, 3, 24, 32)
+    task.to_onnx(tmp_path / "net.onnx", clip, input_names=["clip"])
+    with torch.inference_mode():
+        expected = task(clip)
+    (restored,) = session(tmp_path / "net.onnx").run(None, {"clip": clip.numpy()})
+    torch.testing.assert_close(torch.from_numpy(restored), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.long
