@@ -19,6 +19,7 @@ LR_FOLDERS = (LR_FOLDER, "BIx4", "BDx4")  # ours, and the toolboxes': bicubic, a
 HR_FOLDERS = ("HR", "GT")
 TRAIN_FOLDERS = (*HR_FOLDERS, "train/train_sharp", "train_sharp", "sequences")
 VAL_FOLDERS = (*HR_FOLDERS, "val/val_sharp", "val_sharp", "sequences")
+HR_INNER, LR_INNER = "truth", "input4"  # within each clip of SPMCS
 WINDOW = 5
 
 
@@ -63,7 +64,9 @@ class Video:
         return scan(self.source).frames
 
 
-def find_videos(root: str | Path, argument: str, folders: Sequence[str] = (), split: Split = "test") -> list[Video]:
+def find_videos(
+    root: str | Path, argument: str, folders: Sequence[str] = (), split: Split = "test", inner: str = HR_INNER
+) -> list[Video]:
     """The videos under a root, in the order of their names.
 
     Recognised: one of `folders` below the root (our own layout, the toolboxes', REDS), holding the videos;
@@ -75,6 +78,7 @@ def find_videos(root: str | Path, argument: str, folders: Sequence[str] = (), sp
         argument: the option it came from, for messages.
         folders: subfolders that are looked for first.
         split: of Vimeo-90K, whose list is used where there is one.
+        inner: of SPMCS, which frames of a clip.
 
     Raises:
         InputError: if there is no such folder or it holds no video, saying what was looked for.
@@ -91,20 +95,21 @@ def find_videos(root: str | Path, argument: str, folders: Sequence[str] = (), sp
     clips = listed_clips(base, split)
     if clips is not None:
         return [_septuplet(clip) for clip in clips]
-    videos = [video for path in sorted(base.iterdir()) if not path.name.startswith(".") for video in _videos_at(path)]
+    videos = [video for path in sorted(base.iterdir()) if not path.name.startswith(".")
+              for video in _videos_at(path, inner)]
     if not videos:
         wanted = [f"{folder}/<video>/<frame>.png" for folder in folders]
-        wanted += ["<video>/<frame>.png", "<video>/truth/<frame>.png", "<group>/<clip>/im1.png", "<frame>.png",
+        wanted += ["<video>/<frame>.png", f"<video>/{inner}/<frame>.png", "<group>/<clip>/im1.png", "<frame>.png",
                    "video files"]
         raise InputError(f"{argument}={str(root)!r} holds no video; looked for {', '.join(wanted)} (.jpg likewise)")
     return videos
 
 
-def _videos_at(path: Path) -> list[Video]:
+def _videos_at(path: Path, inner: str) -> list[Video]:
     """What one entry of a folder holds: a video of images, a group of septuplets, or a video file."""
     if not path.is_dir():
         return [Video(path.stem, path)] if path.suffix.lower() in VIDEO_SUFFIXES else []
-    folder = path / "truth" if (path / "truth").is_dir() else path
+    folder = path / inner if (path / inner).is_dir() else path
     files = image_files(folder)
     if files:
         return [Video(path.name, folder, tuple(files))]

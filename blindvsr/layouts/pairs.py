@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from blindvsr import InputError
-from blindvsr.datasets import HR_FOLDERS, LR_FOLDERS, Video, check_frames, find_videos
+from blindvsr.datasets import HR_FOLDERS, HR_INNER, LR_FOLDERS, LR_INNER, Video, check_frames, find_videos
 from blindvsr.frames import frame_names
 from blindvsr.metrics import scored_frames
 from blindvsr.ops.blur import SCALE
@@ -73,7 +73,7 @@ def match_folders(
     Raises:
         InputError: for videos without ground truth, or frames of other names.
     """
-    results = find_videos(first, argument)
+    results = find_videos(first, argument, inner=LR_INNER if argument == "lr" else HR_INNER)
     truths = find_videos(gt, "gt", (*HR_FOLDERS, "sequences"))
     if len(results) == len(truths) == 1:  # two bare folders of frames need no common name
         by_name = {results[0].name: truths[0]}
@@ -108,7 +108,7 @@ def paired_videos(
     """(HR, LR) of every video of a test set, `<root>/{HR,LR_blurdown_x4}/<video>/<frame>.png` for one.
 
     Args:
-        root: holds HR/ or GT/, and LR_blurdown_x4/, BIx4/ or BDx4/.
+        root: holds HR/ or GT/, and LR_blurdown_x4/, BIx4/ or BDx4/; or <clip>/truth/ and <clip>/input4/ (SPMCS).
         hr: another folder of high-resolution videos.
         lr: another folder of low-resolution videos, or one of several in the root.
         say: is called with a line about low-resolution pixels that lie elsewhere than the network takes them to.
@@ -118,7 +118,7 @@ def paired_videos(
     """
     high, low = _halves(root, hr, lr)
     truths = {video.name: video for video in find_videos(high, "data.test_hr")}
-    inputs = {video.name: video for video in find_videos(low, "data.test_lr")}
+    inputs = {video.name: video for video in find_videos(low, "data.test_lr", inner=LR_INNER)}
     alone = [f"video {names[0]} is in {folder} alone"
              for folder, names in ((high, sorted(truths.keys() - inputs.keys())),
                                    (low, sorted(inputs.keys() - truths.keys()))) if names]
@@ -128,7 +128,7 @@ def paired_videos(
     for name, video in truths.items():
         pair_frames(video, inputs[name], ("high-resolution", "low resolution"))
     check_frames([*truths.values(), *inputs.values()], "data.test_root")
-    if is_centred(low):
+    if is_centred(next(iter(inputs.values())).source):
         say(f"{low} is made by plain bicubic downsampling: restored frames lie {CENTRE} pixels off the truth, as the "
             "network takes LR pixel i to lie on HR pixel 4 i, and scores count that; BDx4 has no such shift")
     return [(truths[name], inputs[name]) for name in sorted(truths)]
@@ -143,16 +143,33 @@ def _halves(root: str | Path | None, hr: str | Path | None, lr: str | Path | Non
         raise InputError(f"{named}: no such folder")
     low = Path(lr) if lr else low_folder(base, named, "--data.test_lr")
     high = Path(hr) if hr else next((base / name for name in HR_FOLDERS if (base / name).is_dir()), None)
+    if not high and any(base.glob(f"*/{HR_INNER}")):
+        high = base
     if not high:
-        raise InputError(f"{named} has no {'/ or '.join(HR_FOLDERS)}/ folder to score against; give --data.test_hr "
-                         "DIR, or use predict without it")
+        raise InputError(f"{named} has no {'/ or '.join(HR_FOLDERS)}/ folder to score against, nor <clip>/{HR_INNER}/; "
+                         "give --data.test_hr DIR, or use predict without it")
     return high, low
 
 
-def is_centred(low: Path) -> bool:
-    """True for the low-resolution half of a set, or a video of it, whose pixels lie in the middle of the 4x4 that they
-    stand for."""
-    return "BIx4" in low.resolve().parts[-2:]
+def is_centred(source: Path) -> bool:
+    """True for the frames of a low-resolution video whose pixels lie in the middle of the 4x4 that they stand for, as
+    those that the toolboxes and SPMCS make by bicubic downsampling."""
+    return not {"BIx4", LR_INNER}.isdisjoint(source.resolve().parts[-3:])
+
+
+def input_videos(root: str | Path, argument: str) -> list[Video]:
+    """Low-resolution videos to restore: the low-resolution half of a test set, or anything that `find_videos` knows.
+
+    Args:
+        root: the folder, or a video file.
+        argument: the option that it came from, for messages.
+
+    Raises:
+        InputError: if there is none, or a test set has more than one such half.
+    """
+    if any((Path(root) / name).is_dir() for name in LR_FOLDERS):
+        root = low_folder(Path(root), f"{argument}={str(root)!r}", f"--{argument}")
+    return find_videos(root, argument, inner=LR_INNER)
 
 
 def low_folder(root: Path, named: str, option: str) -> Path:
@@ -167,12 +184,14 @@ def low_folder(root: Path, named: str, option: str) -> Path:
         InputError: if there is none, or more than one.
     """
     found = [root / name for name in LR_FOLDERS if (root / name).is_dir()]
+    if not found and any(root.glob(f"*/{LR_INNER}")):
+        return root
     if not found:
         find_videos(root, named.split("=")[0], HR_FOLDERS)  # where there is no video, other advice is needed
         source = next((root / name for name in HR_FOLDERS if (root / name).is_dir()), root)
-        raise InputError(f"{named} has no {'/, '.join(LR_FOLDERS[:-1])}/ or {LR_FOLDERS[-1]}/ folder; give {option} "
-                         f"DIR, or make a test set with: blindvsr degrade --hr {shlex.quote(str(source))} --out DIR "
-                         "--kind gaussian")
+        raise InputError(f"{named} has no {'/, '.join(LR_FOLDERS[:-1])}/ or {LR_FOLDERS[-1]}/ folder, nor "
+                         f"<clip>/{LR_INNER}/; give {option} DIR, or make a test set with: blindvsr degrade --hr "
+                         f"{shlex.quote(str(source))} --out DIR --kind gaussian")
     if len(found) > 1:
         raise InputError(f"{named} has {found[0].name}/ and {found[1].name}/: choose with {option} "
                          f"{shlex.quote(str(found[0]))} or {shlex.quote(str(found[1]))}")

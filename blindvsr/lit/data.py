@@ -12,23 +12,19 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler, S
 
 from blindvsr import InputError
 from blindvsr.datasets import (
-    LR_FOLDER, TRAIN_FOLDERS, VAL_FOLDERS, WINDOW, Video, check_frames, check_names, decoded, find_videos, hold_out,
+    TRAIN_FOLDERS, VAL_FOLDERS, WINDOW, Video, check_frames, check_names, decoded, find_videos, hold_out,
 )
 from blindvsr.degrade import SCALE, blur_down
 from blindvsr.disturbance import Disturbance
 from blindvsr.frames import image_size
 from blindvsr.lit.footage import Footage, Kind, TrainingPatches, ValidationClips, photographs
-from blindvsr.lit.loaders import EpochSampler, FirstEpoch, Items, OnceSampler, TrainingLoader, deaf_worker
+from blindvsr.lit.loaders import EpochSampler, FirstEpoch, Items, OnceSampler, TrainingLoader, deaf_worker, single
 from blindvsr.lit.motion import MovingPairs, PairBatches
 from blindvsr.ops import to_tensor
-from blindvsr.layouts.pairs import paired_videos
+from blindvsr.layouts.pairs import input_videos, paired_videos
 from blindvsr.layouts.reds import without_reds4
 
 LEAST_PATCH = 4 * SCALE
-
-
-def _only(items: list[Any]) -> Any:
-    return items[0]
 
 
 def _warn_of_crop(videos: Sequence[Video]) -> None:
@@ -57,7 +53,8 @@ class BlindVSRData(pl.LightningDataModule):
             REDS4 are left out), <root>/<video>/<frame>.png, or video files (they need `cache`).
         val_root: HR videos to validate on, likewise (REDS: val_sharp). Without it the last video of train_root is held
             out; of a single video, the frames after those that are trained on.
-        test_root: test set of `blindvsr degrade` (HR/, LR_blurdown_x4/) or of the toolboxes (GT/, BIx4/ or BDx4/).
+        test_root: test set of `blindvsr degrade` (HR/, LR_blurdown_x4/), of the toolboxes (GT/, BIx4/ or BDx4/), or
+            SPMCS (<clip>/truth/, <clip>/input4/).
         test_hr: high-resolution half of a test set whose folders have other names.
         test_lr: low-resolution half of it, likewise.
         predict_root: LR videos: folders of frames, video files, or a test set.
@@ -137,7 +134,7 @@ class BlindVSRData(pl.LightningDataModule):
         _warn_of_crop(self.val_videos)
         self.test_name = Path((given := test_root or test_hr or test_lr) or ".").resolve().name
         self.test_pairs = paired_videos(test_root, test_hr, test_lr, say=rank_zero_warn) if given else []
-        self.predict_videos = find_videos(predict_root, "data.predict_root", (LR_FOLDER,)) if predict_root else []
+        self.predict_videos = input_videos(predict_root, "data.predict_root") if predict_root else []
         check_frames(self.predict_videos, "data.predict_root", least=1)
         check_names(self.predict_videos, "data.predict_root")
 
@@ -241,7 +238,7 @@ class BlindVSRData(pl.LightningDataModule):
     def _loader(self, data: Dataset[Any], once: bool = False) -> DataLoader[Any]:
         # equally many steps on every device, as collective operations want them, unless each item must come once
         sampler = OnceSampler(data, *self._place()) if once else DistributedSampler(data, *self._place(), shuffle=False)
-        return DataLoader(data, batch_size=1, sampler=sampler, collate_fn=_only, num_workers=0)
+        return DataLoader(data, batch_size=1, sampler=sampler, collate_fn=single, num_workers=0)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """One ValidationClip per step; or one of `val_frames` batches of moving pairs, the same in every epoch."""

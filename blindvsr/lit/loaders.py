@@ -96,6 +96,11 @@ class TrainingLoader(DataLoader[Any]):
         return max(epochs.ready - 1, 0), batches.current.processed
 
 
+def single(items: list[Any]) -> Any:
+    """Collates a batch of one: the item itself."""
+    return items[0]
+
+
 def deaf_worker(number: int) -> None:
     """A process that reads data leaves signals to the trainer, which may still want a batch before it stops."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):

@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="ground truth: the same, or a test set with HR/ or GT/. Frames pair by name. Of Vimeo-90K "
                              "(sequences/ and its list of test clips) frame 4 alone counts")
     parser.add_argument("--lr", type=Path, metavar="DIR",
-                        help="low-resolution videos, for --bicubic and --html (default: LR_blurdown_x4/, BIx4/ or "
-                             "BDx4/ of --gt)")
+                        help="low-resolution videos, for --bicubic and --html (default: LR_blurdown_x4/, BIx4/, "
+                             "BDx4/ or <clip>/input4/ of --gt)")
     parser.add_argument("--all_frames", action="store_true",
                         help="score every frame (default: all but the first two and the last two, as published)")
     parser.add_argument("--channels", choices=("rgb", "y"), default="rgb",
@@ -67,10 +67,10 @@ def _check_outputs(arguments: argparse.Namespace) -> None:
 def _low_pairs(arguments: argparse.Namespace, results: "Pairs | None") -> "tuple[Pairs | None, bool]":
     """The low-resolution frames of the videos that are scored, or None where nobody asked for them; and whether their
     pixels lie in the middle of the 4x4 that they stand for, see `pairs.is_centred`."""
-    from blindvsr.datasets import LR_FOLDERS
+    from blindvsr.datasets import LR_FOLDERS, LR_INNER
     from blindvsr.layouts.pairs import is_centred, low_folder, match_folders
 
-    there = arguments.lr or any((arguments.gt / name).is_dir() for name in LR_FOLDERS)
+    there = arguments.lr or any(any(arguments.gt.glob(name)) for name in (*LR_FOLDERS, f"*/{LR_INNER}"))
     if not (arguments.bicubic or arguments.html and there):
         return None, False
     low = arguments.lr or low_folder(arguments.gt, f"gt={str(arguments.gt)!r}", "--lr")
@@ -81,7 +81,7 @@ def _low_pairs(arguments: argparse.Namespace, results: "Pairs | None") -> "tuple
     for name in names:
         if name not in pairs:
             raise InputError(f"lr={str(low)!r}: no frames of video {name}, of which there are results")
-    return {name: pairs[name] for name in names}, is_centred(low)
+    return {name: pairs[name] for name in names}, is_centred(pairs[names[0]][0][0].parent)
 
 
 def run(arguments: argparse.Namespace) -> int:

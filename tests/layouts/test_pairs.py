@@ -13,7 +13,7 @@ from PIL import Image
 from blindvsr import InputError
 from blindvsr.cli import main
 from blindvsr.frames import Frame
-from blindvsr.layouts.pairs import match_folders, paired_videos
+from blindvsr.layouts.pairs import input_videos, match_folders, paired_videos
 from tests.conftest import draw_video, run_fails
 
 
@@ -37,7 +37,7 @@ def test_layout_of_the_toolboxes(vid4: Path) -> None:
     advice = shlex.split(str(error.value).rsplit("or ", 1)[1])[0]
     assert {low.source.parent.name for _, low in paired_videos(vid4, None, advice)} == {"BDx4"}
     os.rename(vid4 / "GT", vid4 / "sharp")
-    with pytest.raises(InputError, match="no HR/ or GT/ folder"):
+    with pytest.raises(InputError, match="no HR/ or GT/ folder to score against, nor <clip>/truth/"):
         paired_videos(vid4, None, advice)
     assert len(paired_videos(None, vid4 / "sharp", vid4 / "BDx4")) == 2
     with pytest.raises(InputError, match="data.test_lr is missing"):
@@ -56,6 +56,32 @@ def test_advice_works_as_it_is_typed(vid4: Path, monkeypatch: pytest.MonkeyPatch
     os.mkdir("empty")
     with pytest.raises(InputError, match="'empty' holds no video; looked for HR/<video>"):
         paired_videos("empty")
+
+
+def test_inputs_of_a_test_set(vid4: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What predict restores of the toolboxes' layout, and of SPMCS, whose halves lie in every clip."""
+    assert {video.source.parent.name for video in input_videos(vid4, "data.predict_root")} == {"BIx4"}
+    shutil.copytree(vid4 / "BIx4", vid4 / "BDx4")
+    line = run_fails(["predict", "--model.weights=clean", f"--data.predict_root={vid4}"], capsys)
+    assert f"has BIx4/ and BDx4/: choose with --data.predict_root {vid4}/BIx4 or" in line
+    spmcs = tmp_path / "SPMCS"
+    for clip in ("car05_001", "hdclub_003"):
+        shutil.copytree(vid4 / "GT" / "walk", spmcs / clip / "truth")
+        shutil.copytree(vid4 / "BIx4" / "walk", spmcs / clip / "input4")
+    assert {video.source.name for video in input_videos(spmcs, "data.predict_root")} == {"input4"}
+    with pytest.warns(UserWarning, match="SPMCS is made by plain bicubic"):
+        names = [(high.source.name, low.source.name) for high, low in paired_videos(spmcs)]
+    assert names == [("truth", "input4")] * 2
+    page = tmp_path / "page.html"
+    assert main(["score", "--sr", str(spmcs), "--gt", str(spmcs), "--bicubic", "--html", str(page)]) == 0
+    assert "bicubic, mean of frames" in capsys.readouterr().out
+    assert 'data-kind="input"' in page.read_text() and "data-shift" not in page.read_text().partition("<script>")[0]
+    for clip in spmcs.iterdir():
+        shutil.rmtree(clip / "input4")
+    with pytest.raises(InputError, match="BDx4/ folder, nor <clip>/input4/; give --data.test_lr"):
+        paired_videos(spmcs)
+    with pytest.raises(InputError, match="holds no video; looked for .*<video>/input4/<frame>.png"):
+        input_videos(spmcs, "data.predict_root")
 
 
 def test_halves_of_a_test_set_must_match(vid4: Path) -> None:
