@@ -1,6 +1,7 @@
 """One window of frames to one restored frame: in the precision that the device is fast in, tile by tile if need be."""
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -65,17 +66,20 @@ class Encoded:
         frame: (1, 3, H, W), RGB in [0, 1].
         pyramid: of the flow network.
         features: (1, C, H, W) of the reconstruction; None where they are computed tile by tile.
+        exact: the same in float32, where half precision was not enough.
     """
 
     frame: Tensor
     pyramid: Pyramid
     features: Tensor | None
+    exact: "Encoded | None" = None
 
 
 class Restorer:
     """A network prepared for inference on frames of one size.
 
-    When memory runs out it goes on with smaller tiles, and warns.
+    When memory runs out it goes on with smaller tiles, and warns. Frames that half precision makes NaN or Inf of are
+    restored in float32, which it warns of once.
 
     Args:
         net: is left as it is; the work is done on its device.
@@ -90,7 +94,8 @@ class Restorer:
     def __init__(self, net: BlindVSR, tile: int | str | None, precision: str, copies: int = 1) -> None:
         if not (tile is None or tile == "auto" or isinstance(tile, int) and tile >= SMALLEST_TILE):
             raise InputError(f"tile={tile!r}: give the side in pixels, {SMALLEST_TILE} at least, or auto")
-        self.config = net.config
+        self.net, self.config = net, net.config
+        self.exact: Restorer | None = None  # in float32, from the first frame on that needs it
         self.device = next(net.parameters()).device
         self.dtype = DTYPES[resolve_precision(precision, self.device)]
         self.tile, self.copies = tile, copies
@@ -103,17 +108,34 @@ class Restorer:
 
     def encode(self, frame: Frame) -> Encoded:
         """Everything that a frame (H, W, 3) needs for all the windows it will be in."""
-        height, width = frame.shape[:2]
+        return self._encode_picture(to_tensor(frame, self.device)[None])  # channels last, as the frame and the result
+
+    def _encode_picture(self, picture: Tensor) -> Encoded:
+        height, width = picture.shape[-2:]
         if self.plan is None:
             pixel = self.config.num_features * self.dtype.itemsize
             budget = memory_budget(self.device, self.tile) // self.copies
             self.plan = make_plan(self.tile, height, width, pixel, budget)
-        return self._within_memory(lambda plan: self._encode(frame, plan), (height, width), ())
+        return self._within_memory(lambda plan: self._encode(picture, plan), (height, width), ())
 
     def restore(self, window: Sequence[Encoded]) -> Tensor:
-        """The restored middle frame of a window: (1, 3, 4H, 4W) float32, unclamped."""
+        """The restored middle frame of a window: (1, 3, 4H, 4W) float32, unclamped.
+
+        Raises:
+            InputError: if it comes out as NaN or Inf in float32 too.
+        """
         height, width = window[0].frame.shape[-2:]
-        return self._within_memory(lambda plan: self._restore(window, plan), (height, width), window)
+        try:
+            return self._within_memory(lambda plan: self._restore(window, plan), (height, width), window)
+        except FloatingPointError as error:
+            if self.dtype == torch.float32:
+                raise InputError("these weights make NaN or Inf of a frame, in float32 too: give others") from error
+        if self.exact is None:
+            warnings.warn("frames that come out as NaN or Inf in half precision are restored in float32", stacklevel=2)
+            self.exact = Restorer(self.net, self.tile, "32", self.copies)
+        for encoded in window:
+            encoded.exact = encoded.exact or self.exact._encode_picture(encoded.frame)
+        return self.exact.restore([encoded.exact for encoded in window if encoded.exact])
 
     def _within_memory(self, work: Callable[[Plan], T], size: tuple[int, int], held: Sequence[Encoded]) -> T:
         while True:
@@ -135,8 +157,7 @@ class Restorer:
                 torch.cuda.empty_cache()
 
     @torch.inference_mode()
-    def _encode(self, frame: Frame, plan: Plan) -> Encoded:
-        picture = to_tensor(frame, self.device)[None]  # channels last, as the frame is and the result will be
+    def _encode(self, picture: Tensor, plan: Plan) -> Encoded:
         encoded = Encoded(picture, self.flow_net.pyramid(picture.contiguous()), None)
         if plan.keep:
             height, width = picture.shape[-2:]
@@ -159,6 +180,8 @@ class Restorer:
             if plan.tile is not None:
                 patch *= rows.weight(scale, patch)[:, None] * columns.weight(scale, patch)
             result[..., rows.scaled(scale), columns.scaled(scale)] += patch
+        if not math.isfinite(result.sum() + flow.sum()):  # a flow that is none would only hide the neighbours
+            raise FloatingPointError
         return result
 
     def _flow(self, window: Sequence[Encoded], plan: Plan) -> Tensor:

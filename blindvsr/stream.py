@@ -37,7 +37,8 @@ def restore(
             memory allows; None: whole. The flow is that of the whole frame always. With the weights of the test
             fixtures tiled and whole outputs differ by under 2e-6.
         precision: "32", "bf16" or "16", or "auto" for the fastest on the device that costs under 0.05 dB; of
-            everything but coordinates, see `blindvsr.flow`. "16" is for CUDA devices.
+            everything but coordinates, see `blindvsr.flow`. "16" is for CUDA devices. Frames that come out as NaN or
+            Inf in half precision are restored in float32, with one warning.
         only: the frames to restore, counted from 0; the others serve as their neighbours. All when None.
         cuts: looks for cuts, see `blindvsr.cuts`, so that no frame is restored from those of another shot. Where there
             is none, results are the same without.
@@ -48,7 +49,8 @@ def restore(
 
     Raises:
         InputError: for an unknown tile or precision, or one that the device lacks; while iterating, for a frame that is
-            too small, of another size than the first, or not RGB of such numbers.
+            too small, of another size than the first, or not RGB of such numbers, and for a network that makes NaN or
+            Inf of one in float32 too.
     """
     pictures = restore_float(net, frames, tile, precision, only, cuts, refinement)
     return (to_frame(picture) for picture in pictures)

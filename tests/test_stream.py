@@ -210,3 +210,37 @@ def test_unusable_frames(net: BlindVSR) -> None:
         with pytest.raises(InputError, match=r"frame 0 is .*frames are RGB"):
             list(restore(net, [frame]))
     assert list(restore(net, [])) == []
+
+
+def overflowing(net: BlindVSR) -> BlindVSR:
+    """A feature that white makes 3.4e38, which float32 holds and half precision does not, and that nothing uses."""
+    net.extract[0].weight.data[0] = 0
+    net.extract[0].weight.data[0, :2, 1, 1] = 1.7e38
+    for module in net.extract[1:].modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.weight.data[0], module.weight.data[:, 0], module.bias.data[0] = 0, 0, 0
+    for number in range(net.config.num_frames):
+        net.fuse.weight.data[:, number * net.config.num_features] = 0
+    return net
+
+
+def test_half_precision_that_is_not_enough(net: BlindVSR) -> None:
+    net = overflowing(net)
+    frames = [frame // 2 for frame in video(12)]
+    frames[2][:] = 255
+    with pytest.warns(UserWarning, match="NaN or Inf in half precision") as warnings:
+        restored = list(restore_float(net, frames, precision="bf16", cuts=False))
+    assert len(warnings) == 1
+    exact = list(restore_float(net, frames, cuts=False))
+    for number, (actual, expected) in enumerate(zip(restored, exact, strict=True)):
+        assert torch.equal(actual, expected) == (number < 5), "those with the white frame in their window"
+        torch.testing.assert_close(actual, expected, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("part", ["tail", "flow_net"])
+def test_weights_that_are_no_numbers(net: BlindVSR, part: str) -> None:
+    next(getattr(net, part).parameters()).data[0] = torch.nan
+    with pytest.raises(InputError, match="make NaN or Inf of a frame, in float32 too"):
+        list(restore(net, video(2)))
+    with pytest.warns(UserWarning, match="half precision"), pytest.raises(InputError, match="in float32 too"):
+        list(restore(net, video(2), precision="bf16"))

@@ -13,6 +13,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from blindvsr import InputError
+from blindvsr.lit.bad_numbers import BadNumbers
 from blindvsr.lit.callbacks import FramesWriter, Pictures, Report, StepTime
 from blindvsr.lit.data import BlindVSRData
 from blindvsr.lit.help import TEXTS, Formatter, parser_options
@@ -47,6 +48,7 @@ class Command(LightningCLI):
         parser.add_lightning_class_args(Report, "report")
         parser.add_lightning_class_args(Pictures, "pictures")
         parser.add_lightning_class_args(StepTime, "step_time")
+        parser.add_lightning_class_args(BadNumbers, "bad_numbers")
         parser.add_argument(
             "--new_rates", type=bool, default=False,
             help="When a training goes on (--ckpt_path): use the learning rates and the halving that are given here, "

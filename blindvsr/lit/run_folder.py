@@ -12,6 +12,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.cli import SaveConfigCallback
 
 from blindvsr import InputError
+from blindvsr.lit.bad_numbers import check_finite
 
 try:
     import fcntl
@@ -20,10 +21,11 @@ except ImportError:  # Windows
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """A checkpoint takes its name when it is whole and on the disk; until then an older one keeps it."""
+    """A checkpoint takes its name when it is whole, finite and on the disk; until then an older one keeps it."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         place = Path(path)
+        check_finite(checkpoint, place.name)
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = place.with_name(f".{place.name}.part")  # of one name: what a killed run leaves is written over
         try:

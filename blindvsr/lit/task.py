@@ -92,7 +92,8 @@ class BlindVSRTask(pl.LightningModule):
         # only what rebuilds the network, as plain values: hyper-parameters in a checkpoint beat flags, and
         # weights_only=True admits nothing else
         self.save_hyperparameters({"network": asdict(self.net.config)})
-        self.val_means = nn.ModuleDict({name: MeanMetric() for name in self.objective.measures})
+        # nan: what has one is one; left to itself a mean passes over them
+        self.val_means = nn.ModuleDict({name: MeanMetric(float("nan")) for name in self.objective.measures})
         self.test_channels, self.test_temporal = test_channels, test_temporal
         self.test_scores: dict[str, Scores] = {}
         self.test_summary: Summary | None = None
@@ -157,8 +158,8 @@ class BlindVSRTask(pl.LightningModule):
         losses, curves = self.objective.losses(self.net, batch)
         loss = torch.stack(list(losses.values())).sum()
         curves = self._over_devices({**losses, "loss": loss, **curves})
-        count = len(next(iter(batch.values())))
-        self.log_dict({f"train/{name}": value for name, value in curves.items()}, batch_size=count)
+        self.terms = {name: curves[name] for name in losses}  # for `BadNumbers`, the same on all devices
+        self.log_dict({f"train/{name}": value for name, value in curves.items()}, batch_size=1)
         self.log("loss", curves["loss"], prog_bar=True, logger=False)
         return loss
 
@@ -175,7 +176,7 @@ class BlindVSRTask(pl.LightningModule):
         for name, values in self.objective.measure(self.net, item).items():
             mean = self.val_means[name]
             assert isinstance(mean, MeanMetric)
-            mean.update(values.to(self.device), weight)
+            mean.update(values.to(self.device), torch.full_like(values, weight))
             self.log(f"val/{name}", mean, prog_bar=name in ("psnr", "epe"), batch_size=1)
 
     def _weight(self, batch_idx: int) -> float:

@@ -40,7 +40,8 @@ def sample(image: Tensor, x: Tensor, y: Tensor, padding_mode: str = "border") ->
 
     Args:
         image: (B, C, H, W).
-        x, y: (B, h, w), where to look: pixels from the centre of the first.
+        x, y: (B, h, w), where to look: pixels from the centre of the first. NaN looks at the first with "border", and
+            gives NaN with "zeros".
         padding_mode: as of `backwarp`.
 
     Returns:
@@ -48,6 +49,8 @@ def sample(image: Tensor, x: Tensor, y: Tensor, padding_mode: str = "border") ->
     """
     height, width = image.shape[-2:]
     grid = torch.stack((2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1), dim=-1)
+    if padding_mode == "border" and torch.is_grad_enabled():  # a processor's gradient at NaN is a segmentation fault
+        grid = torch.where(grid.isnan(), -1, grid)
     return F.grid_sample(image, grid, mode="bilinear", padding_mode=padding_mode, align_corners=True)
 
 

@@ -1,8 +1,10 @@
-"""A finished run and a test set, which several files share."""
+"""A finished run, a test set and one thread, which several files share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from blindvsr.cli import main
 from tests.lit.test_commands import fit_arguments
@@ -21,3 +23,12 @@ def test_set(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sets") / "pair"
     assert main(["degrade", "--hr", str(footage), "--out", str(root), "--kind", "gaussian"]) == 0
     return root
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Networks as small as these gain nothing from more, and lose much on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -1,6 +1,5 @@
 """Lightning's own switches work or are refused in one line, and so are numbers that make no sense."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,8 @@ from blindvsr.lit.task import BlindVSRTask
 from tests.conftest import SMALL, run_fails
 from tests.lit.test_commands import fit_arguments, scalars
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SHORT = ("--trainer.max_epochs=1", "--data.batches_per_epoch=1", "--trainer.limit_train_batches=1")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks as small as these gain nothing from more, and lose much on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_what_is_switched_off_is_not_needed(footage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
