@@ -176,7 +176,8 @@ class BlindVSRTask(pl.LightningModule):
         for name, values in self.objective.measure(self.net, item).items():
             mean = self.val_means[name]
             assert isinstance(mean, MeanMetric)
-            mean.update(values.to(self.device), torch.full_like(values, weight))
+            values = values.to(self.device)
+            mean.update(values, torch.full_like(values, weight))
             self.log(f"val/{name}", mean, prog_bar=name in ("psnr", "epe"), batch_size=1)
 
     def _weight(self, batch_idx: int) -> float:
