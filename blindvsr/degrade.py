@@ -183,9 +183,9 @@ def kernel_picture(kernels: Sequence[NDArray[np.float64]] | NDArray[np.float32],
     return np.repeat(np.hstack(tiles).astype(np.uint8, copy=False)[..., None], 3, axis=2)
 
 
-def crop_to_scale(frame: Frame) -> Frame:
-    """Drops the last rows and columns that do not fill a multiple of 4."""
-    return frame[: frame.shape[0] // SCALE * SCALE, : frame.shape[1] // SCALE * SCALE]
+def crop_to_scale(frame: Frame, multiple: int = SCALE) -> Frame:
+    """Drops the last rows and columns that do not fill a multiple of 4, or of another number."""
+    return frame[: frame.shape[0] // multiple * multiple, : frame.shape[1] // multiple * multiple]
 
 
 def blurred(frames: NDArray[np.uint8], kernel: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -60,6 +60,11 @@ class Recipe:
 
             check_quality(self.codec, self.quality, self.preset)
 
+    @property
+    def multiple(self) -> int:
+        """What the sides of the truth are cropped to multiples of: video encoders take LR frames of even sides alone."""
+        return SCALE if self.codec in (None, "jpeg") else 2 * SCALE
+
     def kernel(self, index: int) -> NDArray[np.float64]:
         """The kernel of video number `index`."""
         if self.kind == "gaussian":
@@ -71,7 +76,7 @@ def _degrade_video(video: Video, index: int, recipe: Recipe, out: Path, in_place
     """Writes the three folders of one video, or two `in_place`; they appear when all frames are done.
 
     Returns:
-        True if the frames had to be cropped to multiples of 4.
+        True if the frames had to be cropped.
     """
     kernel, names, cropped = recipe.kernel(index), frame_names(video.files), False
     rng = np.random.default_rng([recipe.seed, index, 1])
@@ -86,7 +91,7 @@ def _degrade_video(video: Video, index: int, recipe: Recipe, out: Path, in_place
             path = video.files[number] if video.files else None
             if not path:
                 names.append(f"{number:08d}")
-            whole = crop_to_scale(frame)
+            whole = crop_to_scale(frame, recipe.multiple)
             cropped |= whole.shape != frame.shape
             name = names[number]
             write_image(low / f"{name}.png", _low(whole, kernel, recipe.noise, rng))
@@ -142,7 +147,7 @@ def make_test_set(hr: Path, out: Path, recipe: Recipe, names: Sequence[str] = ()
     """Writes `out`/{HR,LR_blurdown_x4,kernel}/<video>/, one kernel per video, from HR videos in any known layout.
 
     HR images are linked, or copied where links do not work; they are written anew only where sides are no multiple of
-    4 (one warning tells) and where the source is a video file. Where an encoder goes over the LR frames, its files are
+    4, or of 8 for a video encoder (one warning tells), and where the source is a video file. Where an encoder goes over the LR frames, its files are
     in `out`/encoded/, and LR_blurdown_x4/ holds what is decoded of them.
 
     Args:
@@ -167,10 +172,10 @@ def make_test_set(hr: Path, out: Path, recipe: Recipe, names: Sequence[str] = ()
     in_place = any((out / "HR" / video.name).resolve() == video.source.resolve() for video in videos)
     for video in videos:
         _check_outputs(video.name, out, recipe.codec, in_place, guard)
-    if in_place and any(side % SCALE for video in videos for side in image_size(video.files[0])):
+    if in_place and any(side % recipe.multiple for video in videos for side in image_size(video.files[0])):
         raise InputError(f"out={out}: the frames that lie there have to be cropped, and would change; choose another")
     cropped = [video.name for video in progress(videos, desc="degrading", unit=" video")
                if _degrade_video(video, places[video.name], recipe, out, in_place)]
     if cropped:
         names = ", ".join(cropped)
-        warnings.warn(f"cropped to multiples of {SCALE} at the right and the bottom: {names}", stacklevel=2)
+        warnings.warn(f"cropped to multiples of {recipe.multiple} at the right and the bottom: {names}", stacklevel=2)

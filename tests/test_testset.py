@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import scipy.io
@@ -25,6 +26,19 @@ def test_gaussian_set(footage: Path, tmp_path: Path) -> None:
     low = read_image(tmp_path / "LR_blurdown_x4" / "left" / "00000003.png")
     np.testing.assert_array_equal(low, degrade_frame(hr, kernel))
     assert len(list((tmp_path / "LR_blurdown_x4" / "right").iterdir())) == 8
+
+
+def test_an_encoded_set_of_odd_size_fits_what_is_made_of_its_files(
+    bundled_frames: list[Frame], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Encoders pad odd sides, and a video of 92 rows would be restored to 368 where the truth has 364."""
+    draw_video(tmp_path / "hr" / "clip", bundled_frames[:2], (0, 0), (92, 100))
+    degrade(tmp_path / "hr", tmp_path / "set", "--kind", "gaussian", "--codec", "libx264")
+    assert "cropped to multiples of 8" in capsys.readouterr().err
+    with av.open(str(tmp_path / "set" / "encoded" / "clip.mkv")) as container:
+        encoded = next(container.decode(video=0))
+    truth = read_image(next((tmp_path / "set" / "HR" / "clip").iterdir()))
+    assert truth.shape[:2] == (88, 96) == (4 * encoded.height, 4 * encoded.width)
 
 
 def test_noise_is_seeded_and_an_encoder_leaves_its_file_beside_what_is_decoded_of_it(
