@@ -42,7 +42,7 @@ class Extras:
                     left["timecode"] += int(bool(video.metadata.pop("timecode")))  # it counts 30 or 60 a second
             elif stream.type != "audio" and not self._add(stream):
                 left[kind(stream)] += 1
-        chapters = self._input.chapters() if hasattr(output, "set_chapters") else []  # from PyAV 15 on
+        chapters = self._input.chapters()
         if chapters and source.clock.span:
             left["chapter"] = len(chapters)  # they would not fit an excerpt
         elif chapters:
@@ -147,7 +147,7 @@ def warn_of_all(source: Path) -> None:
     container, main = open_video(source)
     with container:
         left = Counter(kind(stream) for stream in container.streams if stream.type != "audio" and stream is not main)
-        left["chapter"] = len(container.chapters()) if hasattr(container, "chapters") else 0
+        left["chapter"] = len(container.chapters())
     if left := +left:
         warnings.warn(f"{source}: left out, as images cannot hold it: {listed(left)}", stacklevel=2)
 

@@ -74,8 +74,7 @@ def describe(stream: Any, copy: Any) -> None:
     if "name" in said:  # MP4's word for a title
         said.setdefault("title", said.pop("name"))
     copy.metadata.update(said)
-    if isinstance(getattr(copy, "disposition", None), int):  # from PyAV 15 on
-        copy.disposition = stream.disposition
+    copy.disposition = stream.disposition
 
 
 def _lasts(key: str) -> bool:

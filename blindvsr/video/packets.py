@@ -48,10 +48,10 @@ def open_video(path: Path) -> tuple[Any, Any]:
 def _film(container: Any) -> Any:
     """The video stream that players show, None if there is none."""
     known = [stream for stream in container.streams.video if stream.codec_context is not None]
-    films = [stream for stream in known if not int(getattr(stream, "disposition", 0)) & ATTACHED_PICTURE]
+    films = [stream for stream in known if not stream.disposition & ATTACHED_PICTURE]
     # some downloaders write the cover as a video of one frame, and do not mark it
     films = [stream for stream in films if stream.frames != 1] or films
-    best = container.streams.best("video") if hasattr(container.streams, "best") else None  # from PyAV 14 on
+    best = container.streams.best("video")
     return best if best in films else next(iter(films), None)
 
 

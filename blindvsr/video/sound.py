@@ -38,7 +38,7 @@ class CopiedTrack:
         Raises:
             ValueError, av.FFmpegError: if the container cannot hold it.
         """
-        self._copy = _add_copy(output, stream)
+        self._copy = output.add_stream_from_template(stream)
         describe(stream, self._copy)
         self._end: Fraction | None = None
 
@@ -165,7 +165,7 @@ class Sound:
         """Tries it: some combinations only fail when the first packet, or the end of the file, is written."""
         try:
             with av.open(io.BytesIO(), "w", format=container or self._output.format.name) as trial:
-                copy = _add_copy(trial, stream)
+                copy = trial.add_stream_from_template(stream)
                 written = tried = 0
                 for packet in self._first(stream):
                     packet.stream = copy
@@ -206,9 +206,3 @@ class Sound:
 def name_of(stream: Any) -> str:
     """What to call the codec of a track."""
     return stream.codec_context.name if stream.codec_context is not None else "unknown codec"
-
-
-def _add_copy(output: Any, stream: Any) -> Any:
-    if hasattr(output, "add_stream_from_template"):
-        return output.add_stream_from_template(stream)
-    return output.add_stream(template=stream)  # before PyAV 14

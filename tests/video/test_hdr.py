@@ -23,7 +23,10 @@ def ramp(full: bool) -> av.VideoFrame:
     planes = np.full((48, 1024), 512, np.uint16)
     planes[:32] = levels
     planes[32:40] = 540
-    return av.VideoFrame.from_ndarray(planes, format="yuv420p10le")
+    frame = av.VideoFrame(1024, 32, "yuv420p10le")
+    for plane, rows in zip(frame.planes, (planes[:32], planes[32:40], planes[40:]), strict=True):
+        plane.update(rows.tobytes())
+    return frame
 
 
 def film(path: Path, full: bool = False, hdr: bool = True) -> Path:
