@@ -39,8 +39,10 @@ def film(path: Path, full: bool = False, hdr: bool = True) -> Path:
 
 
 def samples(path: Path) -> np.ndarray:
+    """Luma of the first frame."""
     with av.open(str(path)) as file:
-        return next(file.decode(video=0)).to_ndarray().astype(int)
+        frame = next(file.decode(video=0))
+        return np.frombuffer(frame.planes[0], np.uint16).reshape(frame.height, -1)[:, : frame.width].astype(int)
 
 
 @pytest.mark.parametrize("full", [False, True])
