@@ -74,7 +74,7 @@ class Extras:
             return False
         try:
             copy = self._output.add_stream_from_template(stream)
-        except (ValueError, AttributeError, av.FFmpegError):  # not in this container; AttributeError: before PyAV 14
+        except (ValueError, av.FFmpegError):  # not in this container
             return not cover and self._translate(stream)
         describe(stream, copy)
 
@@ -86,7 +86,7 @@ class Extras:
         return True
 
     def _attach(self, stream: Any) -> bool:
-        if self._suffix != ".mkv" or not hasattr(self._output, "add_attachment"):  # from PyAV 16 on
+        if self._suffix != ".mkv":
             return False
         name, mime = "attachment", "application/octet-stream"
         if stream.type == "attachment":
@@ -104,8 +104,7 @@ class Extras:
     def _translate(self, stream: Any) -> bool:
         """Subtitles that are texts become those of the container; colours and places of ASS may be lost there."""
         reader, name = stream.codec_context, WRITTEN_AS[self._suffix]
-        # before PyAV 17 there is no decode2
-        if reader is None or reader.name not in TEXTUAL or not hasattr(reader, "decode2"):
+        if reader is None or reader.name not in TEXTUAL:
             return False
         reader.open(strict=False)
         copy = self._output.add_stream(name)
