@@ -62,7 +62,7 @@ class Recipe:
 
     @property
     def multiple(self) -> int:
-        """What the sides of the truth are cropped to multiples of: video encoders take LR frames of even sides alone."""
+        """What the truth is cropped to multiples of: video encoders take LR frames of even sides alone."""
         return SCALE if self.codec in (None, "jpeg") else 2 * SCALE
 
     def kernel(self, index: int) -> NDArray[np.float64]:
@@ -147,8 +147,8 @@ def make_test_set(hr: Path, out: Path, recipe: Recipe, names: Sequence[str] = ()
     """Writes `out`/{HR,LR_blurdown_x4,kernel}/<video>/, one kernel per video, from HR videos in any known layout.
 
     HR images are linked, or copied where links do not work; they are written anew only where sides are no multiple of
-    4, or of 8 for a video encoder (one warning tells), and where the source is a video file. Where an encoder goes over the LR frames, its files are
-    in `out`/encoded/, and LR_blurdown_x4/ holds what is decoded of them.
+    4, or of 8 for a video encoder (one warning tells), and where the source is a video file. Where an encoder goes over
+    the LR frames, its files are in `out`/encoded/, and LR_blurdown_x4/ holds what is decoded of them.
 
     Args:
         hr: HR frames; nothing in it changes.
