@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from blindvsr import InputError
-from blindvsr.outputs import LEFT_BY_SYSTEMS
+from blindvsr.outputs import LEFT_BY_SYSTEMS, cannot_write
 
 Frame = NDArray[np.uint8]
 
@@ -153,4 +153,4 @@ def write_image(path: Path, frame: Frame, tags: Mapping[str, bytes] | None = Non
     try:
         Image.fromarray(frame).save(path, format="PNG", compress_level=1, **(tags or {}))
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise cannot_write(path, error) from error

@@ -1,5 +1,6 @@
 """Outputs: none replaces an input or, unasked, anything else, and each appears whole or not at all."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -10,6 +11,8 @@ from pathlib import Path
 from blindvsr import InputError
 
 LEFT_BY_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")  # in every folder that a file manager has shown
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room: on the disk, of the user's share, in one file
 
 Identity = tuple[int, int]
 _FREE: set[Path] = set()  # where guards found nothing: what appears there later, while a network loads, is not ours
@@ -153,7 +156,7 @@ def replacing(target: Path, folder: bool = False, within: Path | None = None) ->
         else:
             temporary.touch()
     except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror}; choose another output") from error
+        raise cannot_write(target, error) from error
     try:
         yield temporary
         if _stands(place) and not stood:
@@ -162,13 +165,21 @@ def replacing(target: Path, folder: bool = False, within: Path | None = None) ->
             raise InputError(f"{target} has appeared meanwhile and stays as it is: the result is {kept}")
         _FREE.discard(place)
         _put(temporary, place, place.with_name(f".{place.stem[:48]}.old-{token}"))
+    except InputError as error:  # the temporary name means nothing to the user
+        raise InputError(str(error).replace(str(temporary), str(target))) from error
     except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror or error}") from error
+        raise cannot_write(target, error) from error
     finally:
         if folder:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def cannot_write(target: Path, error: OSError) -> InputError:
+    """What to tell of an output that the system refuses, with the remedy."""
+    remedy = "make room there, or choose another output" if error.errno in FULL else "choose another output"
+    return InputError(f"cannot write {target}: {error.strerror or error}; {remedy}")
 
 
 def _put(result: Path, place: Path, aside: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from blindvsr import InputError
@@ -253,7 +253,5 @@ def save_network(net: BlindVSR, path: str | Path, dtype: torch.dtype = torch.flo
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: a weights file must end in .safetensors")
     state = {key: tensor.detach().cpu().to(dtype).contiguous() for key, tensor in net.state_dict().items()}
-    with replacing(path) as temporary:
-        mode = temporary.stat().st_mode
-        save_file(state, temporary, {"format": FORMAT, "config": json.dumps(asdict(net.config))})
-        temporary.chmod(mode)  # safetensors makes its files readable for their owner alone
+    with replacing(path) as temporary:  # by way of memory: the library's own errors of writing have no number
+        temporary.write_bytes(save(state, {"format": FORMAT, "config": json.dumps(asdict(net.config))}))

@@ -25,6 +25,7 @@ from blindvsr.lit.run_folder import OneAtATime, RunConfig, WholeCheckpoints, new
 from blindvsr.lit.settings import check_settings
 from blindvsr.lit.stopping import stopping
 from blindvsr.lit.task import BlindVSRTask
+from blindvsr.outputs import FULL, cannot_write
 from blindvsr.weights import BUNDLED
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -78,6 +79,15 @@ class Command(LightningCLI):
         if config.checkpoint.monitor is None:
             measure, config.checkpoint.mode = objective.monitored(truth)
             config.checkpoint.monitor = f"val/{measure}"
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Says where a disk is full, which what curves and settings are written with does not."""
+        try:
+            super()._run_subcommand(subcommand)
+        except OSError as error:
+            if error.errno in FULL and not error.filename:
+                raise cannot_write(Path(self.trainer.default_root_dir), error) from error
+            raise
 
     def before_fit(self) -> None:
         """Takes a number for a new run; the other processes of a run agree on the first one's folder."""

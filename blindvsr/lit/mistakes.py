@@ -2,6 +2,7 @@
 
 import logging
 import re
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ def quiet() -> None:
     """Keeps advertisements and needless warnings of the libraries out of the output."""
     for pattern in NEEDLESS:
         warnings.filterwarnings("ignore", pattern)
+    of_threads = threading.excepthook  # what TensorBoard's thread cannot write is raised in the main one as well
+    threading.excepthook = lambda told: None if isinstance(told.exc_value, OSError) else of_threads(told)
     log = logging.getLogger("pytorch_lightning.utilities.rank_zero")
     log.addFilter(lambda record: "Tip:" not in record.getMessage())
 

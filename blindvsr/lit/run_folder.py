@@ -1,5 +1,6 @@
 """The folder of a run: one training at a time writes into it, and nothing in it is ever half written or untrue."""
 
+import io
 import os
 from itertools import count
 from pathlib import Path
@@ -13,6 +14,7 @@ from pytorch_lightning.cli import SaveConfigCallback
 
 from blindvsr import InputError
 from blindvsr.lit.bad_numbers import check_finite
+from blindvsr.outputs import cannot_write
 
 try:
     import fcntl
@@ -29,13 +31,15 @@ class WholeCheckpoints(TorchCheckpointIO):
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = place.with_name(f".{place.name}.part")  # of one name: what a killed run leaves is written over
         try:
+            content = io.BytesIO()
+            torch.save(checkpoint, content)  # not into the file: a full disk would be told in words of torch's archive
             with temporary.open("wb") as file:
-                torch.save(checkpoint, file)
+                file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(place)
         except OSError as error:
-            raise InputError(f"cannot write {place}: {error.strerror or error}") from error
+            raise cannot_write(place, error) from error
         finally:
             temporary.unlink(missing_ok=True)
 

@@ -1,6 +1,7 @@
 """What an unfinished job leaves beside its output, so that `--resume` goes on from there."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from blindvsr import InputError
 from blindvsr.network import BlindVSR
-from blindvsr.outputs import real_path
+from blindvsr.outputs import cannot_write, real_path
 from blindvsr.video.writer import SEGMENT
 
 try:
@@ -60,7 +61,7 @@ class Journal:
                 self._lock.close()
                 raise
         except OSError as error:
-            raise InputError(f"cannot write {target}: {error.strerror or error}; choose another output") from error
+            raise cannot_write(target, error) from error
 
     def _take_over(self, job: dict[str, str]) -> None:
         left = 0
@@ -73,7 +74,12 @@ class Journal:
             print(f"{self._target}: {left * SEGMENT} frames of an interrupted job are removed; --resume would have "
                   "gone on from them", file=sys.stderr)
         self._clear()
-        (self.folder / JOB).write_text(json.dumps(job, indent=1), encoding="utf-8")
+        if not self.segments:  # what is gone on with has it: on a full disk it would lose it here
+            try:
+                (self.folder / JOB).write_text(json.dumps(job, indent=1), encoding="utf-8")
+            except OSError:
+                shutil.rmtree(self.folder, ignore_errors=True)
+                raise
 
     def _locked(self) -> IO[str]:
         """The file that says whose the folder is, held by this process alone."""
@@ -136,9 +142,10 @@ class Journal:
 
     def add(self, segment: Arrays) -> None:
         """Takes down the next finished segment; it is there whole, or not at all."""
-        part = self.folder / "part"
+        part, content = self.folder / "part", io.BytesIO()
+        np.savez(content, **segment)  # not into the file: on a full disk the archive would try to end itself twice
         with open(part, "wb") as file:
-            np.savez(file, **segment)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         part.replace(self.folder / NUMBERED.format(self.segments))

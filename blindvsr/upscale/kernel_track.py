@@ -15,6 +15,7 @@ from blindvsr.degrade import kernel_picture
 from blindvsr.frames import write_image
 from blindvsr.network import BlindVSR
 from blindvsr.ops import blur_down
+from blindvsr.outputs import cannot_write
 from blindvsr.refinement import middle
 
 LARGEST = 512  # sides of what is looked at, in LR pixels: the middle of larger frames tells as much
@@ -140,10 +141,16 @@ class KernelTrack:
             mat: gets `kernel` (N, 13, 13), `frame` (1, N) and `shot` (1, N), counted from 0; for the S shots their mean
                 kernels `shot_kernel` (S, 13, 13) and first frames `shot_start` (1, S).
             picture: PNG of up to 12 kernels, evenly over time, on one scale of brightness.
+
+        Raises:
+            InputError: if one cannot be written.
         """
         kernels = np.stack(self.kernels)
         content = {"kernel": kernels, "frame": np.array(self.indices), "shot": np.array(self.shots),
                    "shot_kernel": self.means(), "shot_start": np.array(self.starts)}
-        scipy.io.savemat(mat, content, appendmat=False)
+        try:
+            scipy.io.savemat(mat, content, appendmat=False)
+        except OSError as error:
+            raise cannot_write(mat, error) from error
         shown = np.unique(np.linspace(0, len(kernels) - 1, min(SHOWN, len(kernels))).round().astype(int))
         write_image(picture, kernel_picture(kernels[shown], [str(self.indices[place]) for place in shown]))

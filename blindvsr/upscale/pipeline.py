@@ -97,17 +97,14 @@ def upscale(
         pictures = None
         if kernel_file:  # opened first, so that a folder that cannot be written to says so before the work
             pictures = [files.enter_context(place) for place in _kernel_files(kernel_file, journal)]
-        with (
-            _warnings_beside_the_bar(),
-            destination.open(journal, track.remember) as write,
-            write_behind(write, DEPTH) as hand_over,
-        ):
-            kept = journal.frames if journal else 0
-            count = _run(net, source, track, hand_over, tile=tile, precision=precision, cuts=cuts,
-                         refinement=refinement, start=kept, deep=destination.pixels == DEEP)
+        with _warnings_beside_the_bar(), destination.open(journal, track.remember) as write:
+            with write_behind(write, DEPTH) as hand_over:
+                kept = journal.frames if journal else 0
+                count = _run(net, source, track, hand_over, tile=tile, precision=precision, cuts=cuts,
+                             refinement=refinement, start=kept, deep=destination.pixels == DEEP)
+            if pictures:  # inside: without room for them nothing gets its name
+                track.save(*pictures)
         seconds = time.perf_counter() - started
-        if pictures:
-            track.save(*pictures)
     damage = ", ".join(filter(None, (source.damage, *destination.lost))) or None
     return Summary(count, kept, destination.size, seconds, track.cycle_psnr, track.blur(), damage)
 
