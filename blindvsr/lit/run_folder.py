@@ -29,7 +29,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         place = Path(path)
         check_finite(checkpoint, place.name)
         place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = place.with_name(f".{place.name}.part")  # of one name: what a killed run leaves is written over
+        temporary = place.with_name(f".{place.name}.part")
         try:
             content = io.BytesIO()
             torch.save(checkpoint, content)  # not into the file: a full disk would be told in words of torch's archive
@@ -89,7 +89,9 @@ class OneAtATime(pl.Callback):
         except BlockingIOError as error:
             raise InputError(f"another training writes into {folder}: wait for its end, or start a new one") from error
         except OSError:
-            pass  # a disk without locks
+            return  # a disk without locks
+        for left in folder.glob("checkpoints/.*.part"):  # by a training that was killed while it wrote one
+            left.unlink(missing_ok=True)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._release()

@@ -100,7 +100,8 @@ def _decoding_times(pts: NDArray[Any], dts: NDArray[Any], largest: int) -> NDArr
 
 
 def _create(path: Path) -> Any:
-    return av.open(str(path), "w")
+    # no random numbers of the file, and no release of the writing library: the same job writes the same bytes
+    return av.open(str(path), "w", container_options={"fflags": "+bitexact"})
 
 
 class VideoWriter:

@@ -2,11 +2,6 @@
 
 import csv
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -69,28 +64,6 @@ def test_checkpoints_load_safely(fitted: Path) -> None:
     assert content["hyper_parameters"]["network"]["num_features"] == 8
     task = BlindVSRTask.load_from_checkpoint(fitted / "checkpoints" / "last.ckpt", map_location="cpu")
     assert task.net.config == load_network(fitted / "checkpoints" / "last.ckpt").config
-
-
-def test_a_killed_fit_resumes_on_the_same_curve(footage: Path, tmp_path: Path) -> None:
-    epochs = "--trainer.max_epochs=5"
-    assert main(fit_arguments(footage, tmp_path / "whole", epochs)) == 0
-    broken = tmp_path / "broken"
-    command = [sys.executable, "-m", "blindvsr", *fit_arguments(footage, broken, epochs)]
-    run = broken / "lightning_logs" / "version_0"
-    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    while not (run / "checkpoints" / "last.ckpt").exists():
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    epoch = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["epoch"]
-    assert epoch < 4
-    assert main(fit_arguments(footage, broken, epochs, "--ckpt_path=last")) == 0
-    assert len(list((broken / "lightning_logs").iterdir())) == 1, "a resumed run goes on in its own folder"
-    resumed, whole = scalars(run), scalars(tmp_path / "whole" / "lightning_logs" / "version_0")
-    for name in ("train/loss", "val/psnr"):
-        assert resumed[name].keys() == whole[name].keys()
-        np.testing.assert_allclose(list(resumed[name].values()), list(whole[name].values()), rtol=1e-6)
 
 
 def test_training_lowers_the_loss(footage: Path, tmp_path: Path) -> None:
