@@ -192,8 +192,9 @@ def _one_line(error: InputError, command: str) -> str:
         return f"{text}, or replace it with {option}"
     if command in TOOLS:
         return re.sub(r"^(\w+)=", r"--\1 ", text)
-    # of the parts that LightningCLI builds
-    return re.sub(r"^((?:data|model|writer|report)\.[\w.]+)(?=[=:])", r"--\1", text)
+    # of the parts that LightningCLI builds, and of their own parts
+    text = re.sub(r"^disturbance\.", "data.disturbance.", re.sub(r"^network\.", "model.network.", text))
+    return re.sub(r"^((?:data|model|writer|report)\.[\w.]+)(?=[=: ])", r"--\1", text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -193,7 +193,8 @@ def hold_out(videos: Sequence[Video], frames: int, val_frames: int) -> tuple[lis
     if start < WINDOW:
         raise InputError(
             f"{video.source} is the only video and has {count} frames: {val_frames} to validate on and {WINDOW} to "
-            "train on are the least; add footage, or validate on fewer frames or on other footage"
+            "train on are the least; add footage, or give other footage to validate on (--data.val_root), or fewer "
+            "frames (--data.val_frames)"
         )
     return [video.part(0, start)], [video.part(start, start + val_frames)]
 

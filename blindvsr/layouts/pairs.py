@@ -54,8 +54,8 @@ def scored_range(video: Video, all_frames: bool = False) -> range:
         return range(middle, middle + 1)
     chosen = scored_frames(len(video.files), all_frames)
     if not chosen:
-        raise InputError(f"all_frames=False: video {video.name} has {len(video.files)} frames, and the first and last "
-                         "two do not count; score all frames of it")
+        raise InputError(f"video {video.name} has {len(video.files)} frames, and the first and last two do not count: "
+                         "give longer ones, or score the restored frames by blindvsr score --all_frames")
     return chosen
 
 
@@ -137,7 +137,7 @@ def paired_videos(
 def _halves(root: str | Path | None, hr: str | Path | None, lr: str | Path | None) -> tuple[Path, Path]:
     """The two halves of a test set, see `paired_videos`."""
     if root is None and not (hr and lr):
-        raise InputError(f"data.test_{'lr' if hr else 'hr'} is missing: give both folders, or data.test_root alone")
+        raise InputError(f"data.test_{'lr' if hr else 'hr'} is missing: give both folders, or --data.test_root alone")
     named, base = f"data.test_root={str(root)!r}", Path(root or ".")
     if not base.is_dir():
         raise InputError(f"{named}: no such folder")

@@ -71,6 +71,8 @@ class Command(LightningCLI):
                 f"{command} needs a trained network: give --ckpt_path FILE (or best, or last), or --model.weights with "
                 f"a file or a bundled model ({', '.join(BUNDLED)})"
             )
+        if command == "validate" and not (config.data.val_root or config.data.train_root):
+            raise InputError("data.val_root is missing: give --data.val_root DIR")
         objective, truth = OBJECTIVES[config.model.objective], config.data.kind != "none"
         if command in ("fit", "validate") and objective.needs_truth and not truth:
             raise InputError(

@@ -28,7 +28,7 @@ def find_checkpoint(name: str, root: Path) -> Path:
     places = (f"{RUNS}/*/checkpoints", "checkpoints")  # without a logger runs have no numbers
     found = [path for place in places for path in root.glob(f"{place}/{name}.ckpt")]
     if not found:
-        where = f"{places[0]}/{name}.ckpt under trainer.default_root_dir={root}"
+        where = f"{places[0]}/{name}.ckpt under --trainer.default_root_dir {root}"
         raise InputError(f"--ckpt_path {name}: there is no {where}; train first, or give the file")
     return max(found, key=lambda path: path.stat().st_mtime)
 

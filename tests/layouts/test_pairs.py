@@ -40,7 +40,7 @@ def test_layout_of_the_toolboxes(vid4: Path) -> None:
     with pytest.raises(InputError, match="no HR/ or GT/ folder to score against, nor <clip>/truth/"):
         paired_videos(vid4, None, advice)
     assert len(paired_videos(None, vid4 / "sharp", vid4 / "BDx4")) == 2
-    with pytest.raises(InputError, match="data.test_lr is missing"):
+    with pytest.raises(InputError, match="data.test_lr is missing: give both folders, or --data.test_root"):
         paired_videos(None, vid4 / "sharp")
 
 

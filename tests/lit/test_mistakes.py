@@ -40,6 +40,10 @@ def test_mistakes(
     for option, value in numbers.items():
         assert f"{option}={value}" in run_fails([*fit, f"--{option}={value}"], capsys)
     assert "error: --data.shrink=0.5:" in run_fails([*fit, "--data.shrink=0.5"], capsys)
+    assert "error: --model.network.num_features=0:" in run_fails([*fit, "--model.network.num_features=0"], capsys)
+    assert "error: --data.disturbance.crf=[9, 1]:" in run_fails([*fit, "--data.disturbance.crf=[9, 1]"], capsys)
+    assert "error: --data.val_root is missing" in run_fails(["validate", "--model.weights=clean"], capsys)
+    assert "error: --data.test_root is missing" in run_fails(["test", "--model.weights=clean"], capsys)
     assert "data.synthetic=2" in run_fails([*fit, "--data.synthetic=2"], capsys)
     assert "data.stills" in run_fails([*fit, f"--data.stills={tmp_path / 'absent'}"], capsys)
     assert "disturbance.noisy=2" in run_fails([*fit, "--data.disturbance.noisy=2"], capsys)
