@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
         message, code = str(error), 1
     except KeyboardInterrupt:
         message, code = "interrupted; videos that were complete are kept", 130
+    except OSError as error:  # a full disk, say
+        where = f"{error.filename}: " if error.filename else ""
+        message, code = f"{where}{error.strerror or error}; the videos that were complete are kept", 1
     except MemoryError:
         message, code = f"out of memory; try a smaller --tile than {options.tile or 'the whole frame'}", 1
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
@@ -102,12 +105,19 @@ def run(options: argparse.Namespace) -> None:
     print(summary.table())
 
 
+class _LogFile(logging.FileHandler):
+    """What cannot be written ends the job in one line, and not in a traceback beside it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        raise
+
+
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
     """Messages of the log go into a new file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(path, mode="w")
+        handler = _LogFile(path, mode="w")
     except OSError as error:
         raise InputError(f"--output {path.parent}: cannot write there: {error.strerror or error}") from error
     log.setLevel(logging.INFO)
@@ -116,7 +126,8 @@ def _logging_to(path: Path) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # said already
+            handler.close()
 
 
 def start_jittor(device: str) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from blindvsr.cli import main
+from jittor_port import InputError, environment
 from tests.clips import make_video, moving
 from tests.conftest import REPOSITORY, run_fails
+from tests.jittor_port.conftest import infer
 from tests.lit.test_commands import fit_arguments
 from tests.surroundings.conftest import Disk
 
@@ -100,3 +102,17 @@ def test_fit(size: int, footage: Path, disk: Disk, capsys: pytest.CaptureFixture
     assert f"cannot write {place / 'runs'}" in said
     assert "No space left on device; make room there" in said
     assert not list(place.rglob("*.ckpt*"))
+
+
+@pytest.mark.parametrize("size", [4, 40])
+def test_jittor_port(size: int, disk: Disk, noise: Path, weights: Path) -> None:
+    try:
+        environment.check()
+    except InputError as error:
+        pytest.skip(f"Jittor cannot run here: {error}")
+    place = disk(f"size={size}k")
+    result = infer("--weights", weights, "--input", noise, "--output", place / "out", "--device", "cpu")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr and "Logging error" not in result.stderr
+    assert "No space left on device" in result.stderr.strip().splitlines()[-1]
+    assert not [name for name in visible(place) if ".part" in name or "/b/" in name]
