@@ -23,7 +23,7 @@ from blindvsr.ops.blur import SCALE, blur_down
 from blindvsr.scoring.folders import crop_to
 from blindvsr.stream import restore
 from blindvsr.tail import collapse
-from blindvsr.scoring.temporal import Consistency, flow_network
+from blindvsr.scoring.temporal import Consistency
 
 LARGEST = 512  # sides of the middle that is looked at, low-resolution pixels
 
@@ -80,7 +80,7 @@ def score_video(
     Raises:
         InputError: if LR and HR do not fit, or there are too few frames for `temporal`.
     """
-    scores, consistency = Scores(), Consistency(flow_network()) if temporal else None
+    scores, consistency = Scores(), Consistency() if temporal else None
     restored = restore(net, low, "auto", precision, only=chosen, cuts=False)  # the protocol's windows
     for frame, true in zip(restored, islice(truth, chosen.start, chosen.stop), strict=True):
         true = crop_to(true, frame, name)

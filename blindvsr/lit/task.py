@@ -51,7 +51,7 @@ class BlindVSRTask(pl.LightningModule):
         recompute_trunk: computes the trunk's activations twice instead of keeping them: less memory for a third more
             time there.
         test_channels: what `test` measures PSNR and SSIM on: rgb, or the luma y.
-        test_temporal: let `test` measure temporal consistency too, see `blindvsr.scoring.temporal`; it takes long.
+        test_temporal: let `test` measure temporal consistency too, see `blindvsr.scoring.temporal`.
         cuts: whether predict looks for cuts, see `blindvsr.stream.restore`. Validation and test never do.
     """
 

@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bicubic", action="store_true",
                         help="score bicubic upsampling of the low-resolution videos too, aligned with the ground truth")
     parser.add_argument("--temporal", action="store_true",
-                        help="measure temporal consistency too, which takes long: the warping error, with the flow of "
-                             "the bundled network, and tOF; the lower, the better")
+                        help="measure temporal consistency too: the warping error, with the flow of OpenCV's DIS, "
+                             "and tOF; the lower, the better")
     parser.add_argument("--json", type=Path, metavar="FILE",
                         help="write the table into this file, and as CSV beside it")
     parser.add_argument("--per_frame", type=Path, metavar="FILE.csv", help="write the values of every frame as CSV")

@@ -151,12 +151,11 @@ def score_pairs(
             scores[video].psnr.append(value[0])
             scores[video].ssim.append(value[1])
     if temporal:
-        from blindvsr.scoring.temporal import consistency, flow_network  # the network takes a while to load
+        from blindvsr.scoring.temporal import consistency  # torch takes a while to load
 
-        net = flow_network()
         for video, files in pairs.items():
             frames = progress(files, desc=f"flow of {video}", unit=" frame")
-            scores[video].temporal = consistency(net, map(read, frames), video)
+            scores[video].temporal = consistency(map(read, frames), video)
     return scores
 
 

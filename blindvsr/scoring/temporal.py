@@ -5,7 +5,6 @@ PSNR, or beside another method at the same PSNR.
 """
 
 from collections.abc import Iterable
-from functools import cache
 
 import cv2
 import numpy as np
@@ -16,10 +15,8 @@ from torch import Tensor
 from blindvsr import InputError
 from blindvsr.frames import Frame
 from blindvsr.metrics import CROP
-from blindvsr.network import BlindVSR
 from blindvsr.ops import backwarp, to_tensor
 from blindvsr.ops.warp import coverage
-from blindvsr.weights import load_network
 
 
 class Consistency:
@@ -30,19 +27,17 @@ class Consistency:
         sum over p of M(p) |S_t(p) - S_t+1(p + F(p))|^2 / sum over p of M(p),
     averaged over the channels. M is 0 where p + F(p) leaves the picture and where Ruder et al. (Artistic Style Transfer
     for Videos, GCPR 2016) see an occlusion, |F + B|^2 > 0.01 (|F|^2 + |B|^2) + 0.5 with B the flow back at p + F(p), or
-    a motion boundary, |grad F|^2 > 0.01 |F|^2 + 0.002. There F is FlowNet 2's, here a network's of ours.
+    a motion boundary, |grad F|^2 > 0.01 |F|^2 + 0.002. There F is FlowNet 2's, here that of DIS (Kroeger et al., Fast
+    Optical Flow using Dense Inverse Search, ECCV 2016) at OpenCV's medium preset: no network's, so that values stay
+    comparable whatever is trained.
 
     tOF, after Chu et al., Learning Temporal Coherence via Self-Supervision for GAN-based Video Generation (TecoGAN),
     ACM TOG 2020: the mean over the pixels of |OF(S_t, S_t+1) - OF(T_t, T_t+1)|, T the ground truth and OF Farneback's
     flow of the grey frames with the parameters of their code; in pixels. They leave a border of 8 pixels or more out,
     here it is the protocol's 4.
-
-    Args:
-        net: its flow network is used, on the device where it is.
     """
 
-    def __init__(self, net: BlindVSR) -> None:
-        self.net = net
+    def __init__(self) -> None:
         self._values: dict[str, list[float]] = {"warping_error": [], "tof": []}
         self._before: tuple[Frame, Frame] | None = None
 
@@ -73,13 +68,13 @@ class Consistency:
                              "or score all frames")
         return self._values
 
+    @staticmethod
     @torch.inference_mode()
-    def _warping_error(self, restored: tuple[Frame, Frame], truth: tuple[Frame, Frame]) -> float:
-        device = next(self.net.parameters()).device
-        first, second = (to_tensor(frame[None], device) for frame in truth)
-        forward, backward = self.net.flow(first, second).float(), self.net.flow(second, first).float()
+    def _warping_error(restored: tuple[Frame, Frame], truth: tuple[Frame, Frame]) -> float:
+        first, second = map(_grey, truth)
+        forward, backward = _dense(first, second), _dense(second, first)
         seen = _visible(forward, backward)[..., CROP:-CROP, CROP:-CROP]
-        before, after = (to_tensor(frame[None], device) for frame in restored)
+        before, after = (to_tensor(frame[None]) for frame in restored)
         squares = (before - backwarp(after, forward)).square().mean(1, keepdim=True)[..., CROP:-CROP, CROP:-CROP]
         return float((squares * seen).double().sum() / seen.double().sum().clamp(min=1))
 
@@ -101,31 +96,34 @@ def _tof(restored: tuple[Frame, Frame], truth: tuple[Frame, Frame]) -> float:
     return float(np.linalg.norm(difference[CROP:-CROP, CROP:-CROP], axis=2).mean())
 
 
+def _grey(frame: Frame) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _dense(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Tensor:
+    """(1, 2, H, W), pixels."""
+    method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    start = np.zeros((*first.shape, 2), np.float32)
+    return torch.from_numpy(np.asarray(method.calc(first, second, start), np.float32)).permute(2, 0, 1)[None]
+
+
 def _farneback(first: Frame, second: Frame) -> NDArray[np.float32]:
-    before, after = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second))
+    before, after = map(_grey, (first, second))
     start = np.zeros((*before.shape, 2), np.float32)
     return np.asarray(cv2.calcOpticalFlowFarneback(before, after, start, 0.5, 3, 15, 3, 5, 1.2, 0), np.float32)
 
 
-@cache
-def flow_network() -> BlindVSR:
-    """The bundled network, whose flow measures warping errors: the same whatever network is scored."""
-    net = load_network("clean")
-    return net.to("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def consistency(net: BlindVSR, frames: Iterable[tuple[Frame, Frame]], name: str) -> dict[str, list[float]]:
+def consistency(frames: Iterable[tuple[Frame, Frame]], name: str) -> dict[str, list[float]]:
     """The measures of a whole video: name -> a value for every frame but the first.
 
     Args:
-        net: see `Consistency`.
         frames: restored frames, each with its ground truth.
         name: of the video, for messages.
 
     Raises:
         InputError: if there are fewer than two frames.
     """
-    measured = Consistency(net)
+    measured = Consistency()
     for restored, truth in frames:
         measured.add(restored, truth)
     return measured.result(name)

@@ -12,7 +12,7 @@ from PIL import Image
 from blindvsr.cli import main
 from blindvsr.degrade import bicubic_up
 from blindvsr.frames import Frame
-from blindvsr.scoring.temporal import Consistency, flow_network
+from blindvsr.scoring.temporal import Consistency
 from tests.conftest import draw_video, run_fails
 
 
@@ -89,7 +89,7 @@ def texture(shift: int) -> Frame:
 
 def test_values_of_flicker_and_of_false_motion() -> None:
     still = texture(4)
-    flicker, drift, perfect = (Consistency(flow_network()) for _ in range(3))
+    flicker, drift, perfect = (Consistency() for _ in range(3))
     for index in range(3):
         flicker.add(np.clip(still.astype(int) // 2 + 40 + 20 * (index % 2), 0, 255).astype(np.uint8), still)
         drift.add(texture(4 + 2 * index), still)
