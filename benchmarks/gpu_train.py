@@ -1,5 +1,5 @@
-"""Trains the bundled model on one GPU for a given time: the same objective, network and degradations as
-configs/bundled/, with everything that a step needs on the device:
+"""Trains a bundled model on one GPU for a given time: objective, network and degradations as in configs/bundled/, with
+everything that a step needs on the device:
     python benchmarks/gpu_train.py --data DIR --init FILE --out DIR --seconds 400
 
 DIR holds HR/<clip>/<frame>.jpg and stills/<photograph>.jpg. gpu_ring.py keeps degraded clips on the device; a step
@@ -177,9 +177,8 @@ class Training:
     def save(self, folder: Path, seconds: float) -> None:
         """Writes the averaged weights, unless the loss is no number, and the curve."""
         loss, error, distance = self.curve.tolist()
-        psnr = -10 * math.log10(error + 1e-10)
-        self.points.append({"seconds": seconds, "steps": self.steps, "loss": loss, "psnr": psnr, "kernel": distance,
-                            "entries": self.ring.count})
+        self.points.append({"seconds": seconds, "steps": self.steps, "loss": loss, "kernel": distance,
+                            "psnr": -10 * math.log10(error + 1e-10), "entries": self.ring.count})
         print(json.dumps(self.points[-1]), flush=True)
         if math.isfinite(loss):
             save_network(self.averaged(), folder / "averaged.safetensors")
@@ -216,8 +215,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 def filled_ring(options: argparse.Namespace, device: torch.device) -> Ring:
     """A ring whose processes have made four batches."""
     clips, stills = read_footage(options.data)
-    disturbance, soft = (Disturbance(), 0.0) if options.clean else (DISTURBANCE, SOFT)
-    loader = DataLoader(Entries(clips, stills, disturbance, soft, options.seed), 4, num_workers=options.workers,
+    degradations = (Disturbance(), 0.0) if options.clean else (DISTURBANCE, SOFT)
+    loader = DataLoader(Entries(clips, stills, *degradations, options.seed), 4, num_workers=options.workers,
                         pin_memory=device.type == "cuda", prefetch_factor=4)
     ring = Ring(loader, options.ring, device)
     while ring.count < min(options.ring, 4 * options.batch):

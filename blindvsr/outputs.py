@@ -144,8 +144,7 @@ def replacing(target: Path, folder: bool = False, within: Path | None = None) ->
     Raises:
         InputError: if nothing can be written there, or something appeared there meanwhile.
     """
-    token = secrets.token_hex(4)
-    place = real_path(target)
+    token, place = secrets.token_hex(4), real_path(target)
     # names may have 255 bytes, and letters up to four of them
     temporary = (within or place.parent) / f".{place.stem[:48]}.part-{token}{place.suffix}"
     try:
