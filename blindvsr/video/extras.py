@@ -44,7 +44,7 @@ class Extras:
                 left[kind(stream)] += 1
         chapters = self._input.chapters()
         if chapters and source.clock.span:
-            left["chapter"] = len(chapters)  # they would not fit an excerpt
+            warnings.warn(f"{source.path}: chapters are left out of an excerpt", stacklevel=2)
         elif chapters:
             output.set_chapters([{**chapter, "metadata": texts(chapter["metadata"])} for chapter in chapters])
         for known in ("data (bin_data)", "data"):  # MP4's own tracks of timecode and chapters
