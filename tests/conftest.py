@@ -2,6 +2,8 @@
 
 import itertools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image
 from blindvsr.cli import main
 from blindvsr.frames import Frame
 from blindvsr.network import BlindVSR, NetConfig
-from blindvsr.weights import load_network
+from blindvsr.weights import load_network, save_network
 from tests.official import official_weights
 
 REPOSITORY = Path(__file__).parents[1]
@@ -42,6 +44,15 @@ def official_file(official_state: dict[str, torch.Tensor], tmp_path_factory: pyt
 @pytest.fixture
 def official_net(official_file: Path) -> BlindVSR:
     return load_network(official_file)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of a small network that has learnt nothing."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "net.safetensors"
+    save_network(BlindVSR(SMALL), path)
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +100,15 @@ def run_fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     lines = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert len(lines) == 1
     return lines[0]
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """That many threads of torch for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    yield
+    torch.set_num_threads(before)
 
 
 def moving_network() -> BlindVSR:

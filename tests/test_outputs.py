@@ -7,14 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from blindvsr import InputError
 from blindvsr.cli import main
 from blindvsr.frames import Frame, image_files, read_image, write_image
-from blindvsr.network import BlindVSR
 from blindvsr.outputs import OutputGuard, replacing
-from blindvsr.weights import load_network, save_network
+from blindvsr.weights import load_network
 from tests.clips import make_video, moving
 from tests.conftest import REPOSITORY, SMALL, draw_video, run_fails
 
@@ -23,14 +21,6 @@ Files = dict[Path, bytes]
 
 def content(root: Path) -> Files:
     return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "net.safetensors"
-    save_network(BlindVSR(SMALL), path)
-    return path
 
 
 @pytest.fixture

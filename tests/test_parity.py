@@ -11,7 +11,7 @@ from blindvsr.degrade import blur_down
 from blindvsr.losses import rollout, self_supervised
 from blindvsr.network import BlindVSR
 from blindvsr.weights import _our_key
-from tests.conftest import load_fixture
+from tests.conftest import load_fixture, threads
 
 
 def close(actual: torch.Tensor, expected: np.ndarray, atol: float) -> None:
@@ -98,10 +98,8 @@ def test_objective(official_net: BlindVSR) -> None:
 @pytest.fixture
 def two_threads() -> Iterator[None]:
     """The number of threads decides the order of sums, and some activation lies that near to a LeakyReLU's kink."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+    with threads(2):
+        yield
 
 
 def test_gradients_and_one_adam_step(official_net: BlindVSR, two_threads: None) -> None:

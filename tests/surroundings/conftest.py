@@ -6,12 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from blindvsr.frames import write_image
-from blindvsr.network import BlindVSR
-from blindvsr.weights import save_network
-from tests.conftest import SMALL
 
 Disk = Callable[..., Path]
 
@@ -35,14 +31,6 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     finally:
         for place in made:  # lazily: a container that failed may still hold its file
             subprocess.run(["umount", "-l", place], check=True)
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "net.safetensors"
-    save_network(BlindVSR(SMALL), path)
-    return path
 
 
 @pytest.fixture(scope="session")
