@@ -3,7 +3,6 @@
 import argparse
 import os
 import re
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from blindvsr import InputError, __version__, terminal
 from blindvsr.outputs import OutputExists, OutputGuard
 from blindvsr.scoring import command as score
+from blindvsr.signals import Stopped, listening
 from blindvsr.upscale import command as upscale, options as upscale_options
 
 LIGHTNING = {
@@ -176,10 +176,6 @@ def _run(arguments: Sequence[str]) -> int:
         _parser().print_help()
         return 0
     parsed = _parser().parse_args(arguments)
-    for name in ("SIGTERM", "SIGHUP"):  # unwind, so that no temporary file is left; Windows has no SIGHUP
-        number = getattr(signal, name, None)
-        if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup
-            signal.signal(number, signal.default_int_handler)
     return TOOLS[parsed.command].run(parsed)
 
 
@@ -201,13 +197,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `blindvsr ARGUMENTS`.
 
     Returns:
-        0. A user's mistake ends in SystemExit(1) after one line on stderr.
+        0. A user's mistake ends in SystemExit(1) after one line on stderr, a signal in 128 and its number.
     """
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     arguments = sys.argv[1:] if arguments is None else arguments
     terminal.prepare()
     try:
-        code = _run(arguments)
+        with listening():
+            code = _run(arguments)
         terminal.close_output()
         return code
     except InputError as error:
@@ -218,10 +215,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"blindvsr: error: {terminal.printable(said)}", file=sys.stderr)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
+    except Stopped as stopped:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes, one says it
-            print("blindvsr: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+            print(f"blindvsr: {stopped}", file=sys.stderr)
+        raise SystemExit(stopped.code) from None
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from blindvsr import InputError
 from blindvsr.frames import VIDEO_SUFFIXES, Frame, check_size, image_files, image_size, read_images
-from blindvsr.outputs import replacing
+from blindvsr.replacing import replacing
 from blindvsr.layouts.vimeo import Split, is_septuplet, listed_clips
 
 LR_FOLDER = "LR_blurdown_x4"

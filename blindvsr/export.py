@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from blindvsr import InputError, __version__
 from blindvsr.network import BlindVSR
-from blindvsr.outputs import replacing
+from blindvsr.replacing import replacing
 from blindvsr.tail import collapse
 
 FORMAT = "blindvsr-onnx/1"

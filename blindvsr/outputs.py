@@ -1,11 +1,8 @@
-"""Outputs: none replaces an input or, unasked, anything else, and each appears whole or not at all."""
+"""Outputs: none replaces an input or, unasked, anything else."""
 
 import errno
 import os
-import secrets
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from blindvsr import InputError
@@ -15,7 +12,7 @@ LEFT_BY_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")  # in every folder t
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room: on the disk, of the user's share, in one file
 
 Identity = tuple[int, int]
-_FREE: set[Path] = set()  # where guards found nothing: what appears there later, while a network loads, is not ours
+FREE: set[Path] = set()  # where guards found nothing: what appears there later, while a network loads, is not ours
 
 
 class OutputExists(InputError):
@@ -70,9 +67,9 @@ class OutputGuard:
                 raise InputError(f"cannot write {what}: {above} is {reason}; choose another")
             if folder and target.is_dir():
                 _check_content(target, folder)
-            if _stands(target) and not self._overwrite:
+            if stands(target) and not self._overwrite:
                 raise OutputExists(f"{what} exists: choose another")
-            (_FREE.discard if _stands(target) else _FREE.add)(real_path(target))
+            (FREE.discard if stands(target) else FREE.add)(real_path(target))
         except OSError as error:
             raise InputError(f"cannot write {what}: {error.strerror or error}; choose another") from error
 
@@ -122,74 +119,12 @@ def _check_content(folder: Path, suffixes: Sequence[str]) -> None:
                              "choose another output, or move that away")
 
 
-def _stands(path: Path) -> bool:
+def stands(path: Path) -> bool:
     """Whether there is anything at a path; an empty folder is nothing."""
     return path.exists() and not (path.is_dir() and all(item.name in LEFT_BY_SYSTEMS for item in path.iterdir()))
-
-
-@contextmanager
-def replacing(target: Path, folder: bool = False, within: Path | None = None) -> Iterator[Path]:
-    """Gives a temporary path that takes the place of `target` when the block ends well.
-
-    Whatever stood at `target` stays untouched until then, and for good if the block fails or is interrupted. What
-    appeared there during the block, or since an `OutputGuard` looked, stays as well: the result is kept beside it
-    then. Links are followed. The temporary name keeps the suffix, which encoders look at, and is drawn at random:
-    machines that share a disk have processes of the same number.
-
-    Args:
-        target: the final path; missing parent folders are made.
-        folder: the output is a folder (made, empty) instead of a file.
-        within: folder on the same disk for the temporary path; beside `target` if None.
-
-    Raises:
-        InputError: if nothing can be written there, or something appeared there meanwhile.
-    """
-    token, place = secrets.token_hex(4), real_path(target)
-    # names may have 255 bytes, and letters up to four of them
-    temporary = (within or place.parent) / f".{place.stem[:48]}.part-{token}{place.suffix}"
-    try:
-        stood = _stands(place) and place not in _FREE
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if folder:
-            temporary.mkdir()
-        else:
-            temporary.touch()
-    except OSError as error:
-        raise cannot_write(target, error) from error
-    try:
-        yield temporary
-        if _stands(place) and not stood:
-            kept = place.with_name(f"{place.stem[:48]}-{token}{place.suffix}")
-            temporary.rename(kept)
-            raise InputError(f"{target} has appeared meanwhile and stays as it is: the result is {kept}")
-        _FREE.discard(place)
-        _put(temporary, place, place.with_name(f".{place.stem[:48]}.old-{token}"))
-    except InputError as error:  # the temporary name means nothing to the user
-        raise InputError(str(error).replace(str(temporary), str(target))) from error
-    except OSError as error:
-        raise cannot_write(target, error) from error
-    finally:
-        if folder:
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
 
 
 def cannot_write(target: Path, error: OSError) -> InputError:
     """What to tell of an output that the system refuses, with the remedy."""
     remedy = "make room there, or choose another output" if error.errno in FULL else "choose another output"
     return InputError(f"cannot write {target}: {error.strerror or error}; {remedy}")
-
-
-def _put(result: Path, place: Path, aside: Path) -> None:
-    """Moves a file or folder to its place; what stood there is removed only after that."""
-    if not result.is_dir() or not place.exists():
-        result.replace(place)
-        return
-    place.rename(aside)
-    try:
-        result.rename(place)
-    except OSError:
-        aside.rename(place)
-        raise
-    shutil.rmtree(aside)

@@ -4,7 +4,6 @@ import os
 import shutil
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from blindvsr.datasets import LR_FOLDER, TRAIN_FOLDERS, Video, check_frames, che
 from blindvsr.degrade import SCALE, TEST_SIGMA, blurred, crop_to_scale, degrade_frame, draw_kernel, gaussian_kernel
 from blindvsr.disturbance import with_noise
 from blindvsr.frames import IMAGE_SUFFIXES, Frame, frame_names, image_size, read_image, write_image
-from blindvsr.outputs import OutputGuard, replacing
+from blindvsr.outputs import OutputGuard, cannot_write
+from blindvsr.replacing import replacing_together
 from blindvsr.progress import progress
 
 ENCODED_FOLDER = "encoded"
@@ -73,18 +73,16 @@ class Recipe:
 
 
 def _degrade_video(video: Video, index: int, recipe: Recipe, out: Path, in_place: bool) -> bool:
-    """Writes the three folders of one video, or two `in_place`; they appear when all frames are done.
+    """Writes the three folders of one video, or two `in_place`; they appear together, when all frames are done.
 
     Returns:
         True if the frames had to be cropped.
     """
     kernel, names, cropped = recipe.kernel(index), frame_names(video.files), False
     rng = np.random.default_rng([recipe.seed, index, 1])
-    with (
-        replacing(out / LR_FOLDER / video.name, folder=True) as low,
-        replacing(out / "kernel" / video.name, folder=True) as kernels,
-        nullcontext() if in_place else replacing(out / "HR" / video.name, folder=True) as high,
-    ):
+    with replacing_together() as replace:
+        low, kernels = (replace(out / folder / video.name, folder=True) for folder in (LR_FOLDER, "kernel"))
+        high = None if in_place else replace(out / "HR" / video.name, folder=True)
         total = len(video.files) or None
         frames = progress(video.read(), desc=video.name, total=total, unit=" frame", leave=False)
         for number, frame in enumerate(frames):
@@ -95,14 +93,23 @@ def _degrade_video(video: Video, index: int, recipe: Recipe, out: Path, in_place
             cropped |= whole.shape != frame.shape
             name = names[number]
             write_image(low / f"{name}.png", _low(whole, kernel, recipe.noise, rng))
-            scipy.io.savemat(kernels / f"{name}.mat", {"kernel": kernel})
+            _write_kernel(kernels / f"{name}.mat", kernel)
             if high and path and whole.shape == frame.shape:
                 _link_or_copy(path, high / f"{name}{path.suffix}")
             elif high:
                 write_image(high / f"{name}.png", whole)
-        if recipe.codec:
-            _encode_video(low, names, recipe, out / ENCODED_FOLDER, video.name)
+        if recipe.codec == "jpeg":
+            _encode_frames(low, names, recipe, replace(out / ENCODED_FOLDER / video.name, folder=True))
+        elif recipe.codec:
+            _encode_video(low, names, recipe, replace(out / ENCODED_FOLDER / f"{video.name}.mkv"))
     return cropped
+
+
+def _write_kernel(path: Path, kernel: NDArray[np.float64]) -> None:
+    try:
+        scipy.io.savemat(path, {"kernel": kernel})
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def _low(frame: Frame, kernel: NDArray[np.float64], noise: float, rng: np.random.Generator) -> Frame:
@@ -111,25 +118,26 @@ def _low(frame: Frame, kernel: NDArray[np.float64], noise: float, rng: np.random
     return with_noise(blurred(frame[None], kernel), noise, False, rng)[0]
 
 
-def _encode_video(low: Path, names: Sequence[str], recipe: Recipe, out: Path, name: str) -> None:
-    """Keeps the frames of a folder as an encoder writes them, `out`/<name>.mkv or `out`/<name>/<frame>.jpg, and
-    replaces them by what is decoded of that."""
-    from blindvsr.video.compression import decode, encode, jpeg
+def _encode_frames(low: Path, names: Sequence[str], recipe: Recipe, out: Path) -> None:
+    """Keeps the frames of a folder as JPEG, `out`/<frame>.jpg, and replaces them by what is decoded of that."""
+    from blindvsr.video.compression import jpeg
+
+    for path in (low / f"{frame}.png" for frame in names):
+        file = out / f"{path.stem}.jpg"
+        file.write_bytes(jpeg(read_image(path), recipe.quality))
+        write_image(path, read_image(file))
+
+
+def _encode_video(low: Path, names: Sequence[str], recipe: Recipe, out: Path) -> None:
+    """Keeps the frames of a folder as a video encoder writes them, `out`, and puts what is decoded of it there."""
+    from blindvsr.video.compression import decode, encode
 
     assert recipe.codec is not None
     paths = [low / f"{frame}.png" for frame in names]
-    if recipe.codec == "jpeg":
-        with replacing(out / name, folder=True) as files:
-            for path in paths:
-                file = files / f"{path.stem}.jpg"
-                file.write_bytes(jpeg(read_image(path), recipe.quality))
-                write_image(path, read_image(file))
-        return
     height, width = image_size(paths[0])
-    with replacing(out / f"{name}.mkv") as file:
-        encode(map(read_image, paths), str(file), recipe.codec, recipe.quality, recipe.preset)
-        for path, frame in zip(paths, decode(str(file), height, width), strict=True):
-            write_image(path, frame)
+    encode(map(read_image, paths), str(out), recipe.codec, recipe.quality, recipe.preset)
+    for path, frame in zip(paths, decode(str(out), height, width), strict=True):
+        write_image(path, frame)
 
 
 def _check_outputs(name: str, out: Path, codec: str | None, in_place: bool, guard: OutputGuard) -> None:

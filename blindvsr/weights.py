@@ -17,7 +17,7 @@ from torch import Tensor
 from blindvsr import InputError
 from blindvsr.flow import PYRAMID, scaled_channels
 from blindvsr.network import BlindVSR, NetConfig
-from blindvsr.outputs import replacing
+from blindvsr.replacing import replacing
 from blindvsr.untrusted.pickled import Array, check_numbers, read_arrays
 from blindvsr.untrusted.torchfile import Stored, read_torch
 

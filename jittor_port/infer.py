@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jittor_port import InputError, environment
 from jittor_port.progress import progress
+from jittor_port.signals import Stopped, listen, listening
 
 # whatever imports Jittor is imported after `environment.prepare`, inside the functions
 if TYPE_CHECKING:
@@ -57,12 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     options = parser().parse_args(arguments)
     try:
-        run(options)
+        with listening():
+            run(options)
         return 0
     except InputError as error:
         message, code = str(error), 1
-    except KeyboardInterrupt:
-        message, code = "interrupted; videos that were complete are kept", 130
+    except Stopped as stopped:
+        message, code = f"{stopped}; videos that were complete are kept", stopped.code
     except OSError as error:  # a full disk, say
         where = f"{error.filename}: " if error.filename else ""
         message, code = f"{where}{error.strerror or error}; the videos that were complete are kept", 1
@@ -158,7 +159,7 @@ def start_jittor(device: str) -> dict[str, Any]:
         raise InputError(f"Jittor cannot start: {lines[-1][:200]}; delete .cache/jittor in the home folder (or in "
                          "JITTOR_HOME) and try again; where that cannot be written, set JITTOR_HOME to a folder that "
                          "can") from error
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # Jittor's own ends the process with nothing cleared up
+    listen()  # once more: Jittor's own handler of Ctrl-C ends the process with nothing cleared up
     if device == "cuda" and not jt.has_cuda:
         raise InputError("--device cuda: Jittor found no CUDA compiler; set nvcc_path, or use --device cpu")
     jt.flags.use_cuda = int(bool(wanted and jt.has_cuda))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jittor_port import InputError
 from jittor_port.frames import Video
+from jittor_port.signals import undisturbed
 
 Identity = tuple[int, int]
 LEFT_BY_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")  # in every folder that a file manager has shown
@@ -81,18 +82,28 @@ def whole_folder(target: Path) -> Iterator[Path]:
     target = Path(os.path.realpath(target))
     token = secrets.token_hex(4)
     # names may have 255 bytes, and letters up to four of them
-    temporary = target.with_name(f".{target.name[:48]}.part-{token}")
+    temporary, old = (target.with_name(f".{target.name[:48]}.{kind}-{token}") for kind in ("part", "old"))
     try:
-        temporary.mkdir(parents=True)
+        with undisturbed():
+            temporary.mkdir(parents=True)
         yield temporary
-        if target.exists():
-            old = target.with_name(f".{target.name[:48]}.old-{token}")
-            target.rename(old)
-            temporary.rename(target)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(target)
+        with undisturbed():
+            _put(temporary, target, old)
     except OSError as error:
         raise InputError(f"--output: cannot write {target}: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with undisturbed():
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put(result: Path, target: Path, old: Path) -> None:
+    """Moves a folder to its place; what stood there is removed only after that."""
+    if target.exists():
+        target.rename(old)
+    try:
+        result.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -11,7 +11,8 @@ import pytest
 from blindvsr import InputError
 from blindvsr.cli import main
 from blindvsr.frames import Frame, image_files, read_image, write_image
-from blindvsr.outputs import OutputGuard, replacing
+from blindvsr.outputs import OutputGuard
+from blindvsr.replacing import replacing
 from blindvsr.weights import load_network
 from tests.clips import make_video, moving
 from tests.conftest import REPOSITORY, SMALL, draw_video, run_fails

@@ -18,7 +18,8 @@ from blindvsr.frames import Frame, frame_names, write_image
 from blindvsr.layouts.pairs import is_centred, scored_range
 from blindvsr.lit.task import BlindVSRTask
 from blindvsr.metrics import Scores
-from blindvsr.outputs import OutputGuard, replacing
+from blindvsr.outputs import OutputGuard
+from blindvsr.replacing import replacing
 from blindvsr.progress import progress
 from blindvsr.scoring.folders import score_pairs, summarise, write_frames
 from blindvsr.scoring.report import chosen_frames, picture_of, write_report

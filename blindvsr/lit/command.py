@@ -161,7 +161,7 @@ def run(arguments: Sequence[str]) -> None:
 
     Raises:
         InputError: for everything that the user can mend.
-        SystemExit: 128 and the number of the signal that stopped it.
+        Stopped: by a signal.
     """
     quiet()
     check_settings(arguments)

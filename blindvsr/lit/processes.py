@@ -10,7 +10,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from blindvsr import InputError
-from blindvsr.lit.stopping import Stopped
+from blindvsr.signals import Stopped
 
 GRACE = 5.0  # seconds
 FAILED = "another process of this run failed, and says above why"

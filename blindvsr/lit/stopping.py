@@ -13,15 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
-class Stopped(BaseException):
-    """Stopped by a signal, whose number it has; no error, and so nothing that `except Exception` takes for one."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+from blindvsr.signals import SIGNALS, Stopped, restore
 
 
 class StopOnSignal(pl.Callback):
@@ -114,19 +106,13 @@ class StopOnSignal(pl.Callback):
 
 @contextmanager
 def stopping() -> Iterator[StopOnSignal]:
-    """Listens during the block; what a signal stops ends in SystemExit, with 128 and the number of the signal."""
+    """Listens during the block; a signal ends it in `Stopped`."""
     before, stop = {number: signal.getsignal(number) for number in SIGNALS}, StopOnSignal()
     stop.listen()
     try:
         yield stop
-    except Stopped as stopped:
-        words = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-        say(words.get(signal.Signals(stopped.number), "hung up"))
-        raise SystemExit(128 + stopped.number) from None
     finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        restore(before)
 
 
 def say(text: str) -> None:

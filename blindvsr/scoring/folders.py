@@ -13,7 +13,7 @@ import numpy as np
 from blindvsr import InputError
 from blindvsr.frames import Frame, read_image
 from blindvsr.metrics import Channels, Scores, psnr, ssim
-from blindvsr.outputs import replacing
+from blindvsr.replacing import replacing, replacing_together
 from blindvsr.layouts.pairs import match_folders
 from blindvsr.progress import progress
 
@@ -83,15 +83,16 @@ def _finite(value: Any) -> Any:
 
 
 def write_summary(summary: Summary, path: Path) -> None:
-    """Writes the table as JSON, and as CSV beside it. JSON has no infinity: the PSNR of equal frames is null there."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(_finite(summary), indent=2, allow_nan=False) + "\n")
+    """Writes the table as JSON, and as CSV beside it, or neither. JSON has no infinity: the PSNR of equal frames is
+    null there."""
     measures = list(summary["mean_of_frames"])
-    with replacing(path.with_suffix(".csv")) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("video", *measures))
-        writer.writerows((name, *(row.get(measure) for measure in measures))
-                         for name, row in named_rows(summary).items())
+    with replacing_together() as replace:
+        replace(path).write_text(json.dumps(_finite(summary), indent=2, allow_nan=False) + "\n")
+        with replace(path.with_suffix(".csv")).open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("video", *measures))
+            writer.writerows((name, *(row.get(measure) for measure in measures))
+                             for name, row in named_rows(summary).items())
 
 
 def write_frames(videos: Mapping[str, Scores], path: Path) -> None:

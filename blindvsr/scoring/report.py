@@ -13,7 +13,7 @@ from blindvsr import InputError
 from blindvsr.degrade import SCALE, bicubic_up
 from blindvsr.frames import Frame, read_image
 from blindvsr.metrics import Scores
-from blindvsr.outputs import replacing
+from blindvsr.replacing import replacing
 from blindvsr.scoring.curves import MEASURES, curves
 from blindvsr.scoring.folders import Summary, crop_to, named_rows
 

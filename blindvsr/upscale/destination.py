@@ -8,7 +8,7 @@ from pathlib import Path
 
 from blindvsr import InputError
 from blindvsr.frames import Frame, natural_order, read_image, write_image
-from blindvsr.outputs import replacing
+from blindvsr.replacing import replacing
 from blindvsr.upscale.jobs import IMAGE, PIPE
 from blindvsr.upscale.journal import FRAMES, Arrays, Journal
 from blindvsr.upscale.size import OutputSize, reduced

@@ -16,7 +16,7 @@ from blindvsr import __version__
 from blindvsr.frames import Frame
 from blindvsr.network import BlindVSR
 from blindvsr.ops import to_deep_frame, to_frame
-from blindvsr.outputs import replacing
+from blindvsr.replacing import replacing
 from blindvsr.progress import progress
 from blindvsr.refinement import Refinement
 from blindvsr.stream import restore, restore_shots

@@ -13,7 +13,8 @@ from blindvsr import InputError
 from blindvsr.degrade import bicubic_up
 from blindvsr.frames import Frame, write_image
 from blindvsr.network import BlindVSR
-from blindvsr.outputs import OutputGuard, replacing
+from blindvsr.outputs import OutputGuard
+from blindvsr.replacing import replacing
 from blindvsr.refinement import Refinement
 from blindvsr.stream import restore
 from blindvsr.video.source import Source

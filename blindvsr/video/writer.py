@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from blindvsr import InputError
 from blindvsr.frames import Frame
-from blindvsr.outputs import replacing
+from blindvsr.replacing import replacing
 from blindvsr.video.clock import ClockedFile
 from blindvsr.video.colour import Colour, convert_format
 from blindvsr.video.encoder import DEEP, PALETTE, Encoder, choose_encoder

@@ -205,20 +205,32 @@ def test_frames_of_different_sizes(jittor: None, small_file: Path, tmp_path: Pat
     assert not any(path.is_dir() for path in (tmp_path / "out").iterdir())
 
 
-def test_interruption_leaves_no_half_video(jittor: None, small_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "number", "said"), [
+    ("in", signal.SIGINT, "interrupted"), ("in.avi", signal.SIGTERM, "terminated"), ("in", signal.SIGHUP, "hung up"),
+])
+def test_stopped_by_a_signal(name: str, number: signal.Signals, said: str, jittor: None, small_file: Path,
+                             tmp_path: Path) -> None:
+    """No half video is left, and what stood there before stays."""
+    writer = cv2.VideoWriter(str(tmp_path / "in.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 64))
     (tmp_path / "in").mkdir()
-    for number in range(300):
-        cv2.imwrite(str(tmp_path / "in" / f"{number:03d}.png"), np.zeros((64, 64, 3), np.uint8))
-    command = ["-m", "jittor_port.infer", "--weights", small_file, "--input", tmp_path / "in", "--output",
-               tmp_path / "out"]
+    for index in range(300):
+        cv2.imwrite(str(tmp_path / "in" / f"{index:03d}.png"), np.zeros((64, 64, 3), np.uint8))
+        writer.write(np.zeros((64, 64, 3), np.uint8))
+    writer.release()
+    before = tmp_path / "out" / "in" / "000.png"
+    before.parent.mkdir(parents=True)
+    before.write_bytes(b"of yesterday")
+    command = ["-m", "jittor_port.infer", "--weights", small_file, "--input", tmp_path / name, "--output",
+               tmp_path / "out", "--overwrite"]
     process = subprocess.Popen([sys.executable, *map(str, command)], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not list(tmp_path.glob("out/.in.part-*/*.png")):
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate()
-    assert process.returncode == 130, stderr[-3000:]
-    assert "interrupted" in one_line(stderr.replace("\r", "\n"))
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["inference.log"]
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, stderr[-3000:]
+    assert one_line(stderr.replace("\r", "\n")) == f"error: {said}; videos that were complete are kept"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["in", "inference.log"]
+    assert [path.read_bytes() for path in before.parent.iterdir()] == [b"of yesterday"]
 
 
 def test_help_is_quick_and_needs_no_jittor() -> None:

@@ -88,8 +88,9 @@ def test_one_reader_of_pickles() -> None:
     assert ours == theirs
 
 
-def test_cuts_are_found_alike() -> None:
-    ours, theirs = ((REPOSITORY / package / "cuts.py").read_text() for package in ("jittor_port", "blindvsr"))
+@pytest.mark.parametrize("module", ["cuts.py", "signals.py"])
+def test_modules_that_are_the_same(module: str) -> None:
+    ours, theirs = ((REPOSITORY / package / module).read_text() for package in ("jittor_port", "blindvsr"))
     assert ours == theirs.replace("from blindvsr", "from jittor_port")
 
 

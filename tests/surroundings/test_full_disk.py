@@ -69,13 +69,22 @@ def test_resume_goes_on_when_there_is_room(disk: Disk, weights: Path, tmp_path: 
 
 @pytest.mark.parametrize("codec", [None, "libx264", "jpeg"])
 def test_degrade(codec: str | None, disk: Disk, noise: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for size in (4, 40):
+    for size in (4, 16, 40):
         place = disk(f"size={size}k")
         more = ["--codec", codec] if codec else []
         fails_full(["degrade", "--hr", noise, "--out", place / "set", "--kind", "gaussian", *more], place, capsys)
-        names = visible(place)
         # of a video everything or nothing; the first one may be whole
-        assert not any("/b/" in name or ".part" in name for name in names)
+        names = [name for name in visible(place) if not name.startswith("set/encoded")]
+        assert len(names) in (0, 9), names
+        assert not any("/b" in name or ".part" in name for name in visible(place))
+
+
+def test_a_table_in_two_files_is_there_whole_or_not_at_all(disk: Disk, noise: Path,
+                                                           capsys: pytest.CaptureFixture[str]) -> None:
+    place = disk("size=4k")  # room for one of them
+    score = ["score", "--sr", noise, "--gt", noise, "--all_frames", "--json"]
+    assert "s.csv" in fails_full([*score, place / "s.json"], place, capsys)
+    assert visible(place) == []
 
 
 def test_export_score_predict(disk: Disk, noise: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,7 +103,7 @@ def test_an_interrupted_job_keeps_what_it_has_where_it_shall_be_resumed(
     clip: Path, weights: Path, tmp_path: Path, upscale: Upscale
 ) -> None:
     images = tmp_path / "out"
-    kill_after(start(clip, images, weights, "--resume"), images, signal.SIGTERM)
+    kill_after(start(clip, images, weights, "--resume"), images, signal.SIGHUP)
     left = tmp_path / ".out.unfinished"
     assert (left / "000000.npz").is_file()
     broken = sorted((left / "frames").iterdir())[SEGMENT // 2]
