@@ -1,6 +1,7 @@
 """Images as a video: a folder of them, or one file, which may hold many (animated WebP and PNG, TIFF of many pages)."""
 
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
@@ -17,6 +18,7 @@ from blindvsr.video.timing import Timing, constant
 
 SIZE_TAGS = (0xA002, 0xA003)  # EXIF's width and height: four times as many now
 BROWSERS_CHOICE = Fraction(100)  # milliseconds that a picture without a duration is shown
+DEEP = re.compile(r";16[BLN]")  # in the name that Pillow gives to how 16 bits are packed into a file
 LISTED = 3  # names of files in one line
 
 
@@ -110,6 +112,7 @@ class ImageReader:
         self._durations: list[float] = []
         for file in self._files:
             with opened(file) as image:
+                packing = str(getattr(image, "tile", ""))  # gone once EXIF is asked for, which loads a PNG
                 turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientations that swap the sides
                 size = (image.width, image.height) if turned else (image.height, image.width)
                 self.size = size if file is self._files[0] else self.size
@@ -119,7 +122,7 @@ class ImageReader:
                     self._look_through(image, pages)
                 elif pages > 1:
                     found["only the first picture of many is taken"] += 1
-                found.update(self._conversions(image))
+                found.update(self._conversions(image, packing))
         total = len(self._files)
         self.notes += [f"{self.path}: {what} (in {count} of {total} images)" for what, count in found.items()]
         if others := left_out(self.path) if self.path.is_dir() else []:
@@ -141,7 +144,7 @@ class ImageReader:
             self.notes.append(f"{self.path}: left out: {others} of {pages} pictures, which have another size")
         image.seek(0)
 
-    def _conversions(self, image: Image.Image) -> Iterator[str]:
+    def _conversions(self, image: Image.Image, packing: str) -> Iterator[str]:
         bands = image.getbands()
         if bands[-1] in "Aa" or "transparency" in image.info:
             self._clear = True
@@ -149,6 +152,10 @@ class ImageReader:
                 yield "transparency is dropped"
         if image.mode != "P" and len(set(bands) - set("Aa")) == 1:
             yield "grey becomes RGB"
+        if image.mode == "F" or image.format is None:  # without one: in colour, see `blindvsr.frames`
+            yield "floating-point samples become 8 bits"
+        elif image.mode.startswith("I") or DEEP.search(packing):
+            yield "16 bits per sample become 8"
         if image.info.get("icc_profile") and self._foreign(image):
             profile = _profile(image)
             if profile is None:

@@ -114,3 +114,19 @@ def test_pages_of_other_sizes_are_named(tmp_path: Path) -> None:
     reader = ImageReader(tmp_path / "a.tif", RATE)
     assert reader.frames == len(list(reader.timed())) == 2
     assert any("1 of 3 pictures, which have another size" in note for note in reader.notes)
+
+
+@pytest.mark.parametrize(("name", "dtype", "grey", "expected"), [
+    ("a.png", np.uint16, False, ["16 bits per sample become 8"]),
+    ("a.tif", np.uint16, False, ["16 bits per sample become 8"]),
+    ("a.png", np.uint16, True, ["grey becomes RGB", "16 bits per sample become 8"]),
+    ("a.tif", np.float32, True, ["grey becomes RGB", "floating-point samples become 8 bits"]),
+    ("a.tif", np.float32, False, ["floating-point samples become 8 bits"]),
+    ("a.png", np.uint8, False, []), ("a.tif", np.uint8, False, []), ("a.bmp", np.uint8, False, []),
+])
+def test_deep_samples_are_named(tmp_path: Path, name: str, dtype: type, grey: bool, expected: list[str]) -> None:
+    scale = {np.uint8: 1, np.uint16: 257, np.float32: 1 / 255}[dtype]
+    pixels = (moving(1)[0][..., ::-1] * scale).astype(dtype)
+    assert cv2.imwrite(str(tmp_path / name), pixels[..., 0] if grey else pixels)
+    reader = ImageReader(tmp_path / name, RATE)
+    assert [note.split(": ")[1] for note in reader.notes] == [f"{what} (in 1 of 1 images)" for what in expected]
