@@ -210,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"blindvsr: error: {terminal.printable(_one_line(error, arguments[0]))}", file=sys.stderr)
         raise SystemExit(1) from None
-    except (OSError, MemoryError, RuntimeError) as error:
+    except Exception as error:
         if (said := terminal.reason(error)) is None:
             raise
         print(f"blindvsr: error: {terminal.printable(said)}", file=sys.stderr)

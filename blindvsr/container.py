@@ -5,11 +5,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+# what torch, oneDNN beneath it (it says no more), Python, OpenCV and the loader of libraries say without memory
+NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "could not create a primitive",
+             "can't start new thread", "Insufficient memory", "std::bad_alloc", "failed to map segment",
+             "Cannot allocate memory")
 UNKNOWN = 4 * 2**30  # bytes taken for free where the system does not tell
 
 
 def free_memory(root: Path = Path("/")) -> int:
-    """Bytes that this process can still get: what the machine has, or less where a container around it has a limit.
+    """Bytes that this process can still get: what the machine has, or less where a container around it, or the shell
+    that started it (ulimit -v), has set a limit.
 
     Args:
         root: of the file system that tells (Linux).
@@ -19,15 +24,12 @@ def free_memory(root: Path = Path("/")) -> int:
         free = int(lines["MemAvailable"].split()[0]) * 1024
     except (OSError, ValueError, KeyError):
         free = UNKNOWN
-    return min([free, *_left_of_limits(root)])
+    return min([free, *_left_of_limits(root), *_left_of_addresses()])
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory has run out. torch has a type for that on accelerators alone, a RuntimeError
-    like the plain one that its CPU allocator raises."""
-    words = ("not enough memory", "can't allocate memory", "out of memory")
-    said = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    return said or isinstance(error, MemoryError)
+    """Whether an error says that memory has run out; most libraries have no type for that."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 
 def granted_processors(root: Path = Path("/")) -> int:
@@ -83,6 +85,18 @@ def _left_of_limits(root: Path) -> Iterator[int]:
             yield max(0, left + int(statistics[reclaimable]))
         except (OSError, ValueError, KeyError):
             continue
+
+
+def _left_of_addresses() -> Iterator[int]:
+    """What this process leaves of the limit of its address space, if it has one."""
+    try:
+        import resource  # not on Windows
+
+        limit, page = resource.getrlimit(resource.RLIMIT_AS)[0], resource.getpagesize()
+        if limit != resource.RLIM_INFINITY:
+            yield max(0, limit - page * int(Path("/proc/self/statm").read_text().split()[0]))
+    except (ImportError, OSError, ValueError):
+        return
 
 
 def _processor_shares(root: Path) -> Iterator[float]:

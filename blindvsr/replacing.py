@@ -117,9 +117,9 @@ def replacing_together() -> Iterator[Callable[..., Path]]:
             said = said.replace(str(output.temporary), str(output.target))
         raise InputError(said) from error
     except OSError as error:
-        if not outputs:
+        if (meant := _meant(error, outputs)) is None:
             raise
-        raise cannot_write(_meant(error, outputs).target, error) from error
+        raise cannot_write(meant.target, error) from error
     finally:
         with undisturbed():
             for output in outputs:
@@ -142,8 +142,11 @@ def _put(outputs: Sequence[_Output]) -> None:
         output.finish()
 
 
-def _meant(error: OSError, outputs: Sequence[_Output]) -> _Output:
-    """The output that an error is about; the last one where it names none."""
+def _meant(error: OSError, outputs: Sequence[_Output]) -> _Output | None:
+    """The output that an error is about, the last one where it names nothing; None where it names something else."""
     names = [Path(os.fsdecode(name)) for name in (error.filename2, error.filename) if isinstance(name, (str, bytes))]
-    named = (output for name in names for output in outputs if output.temporary in (name, *name.parents))
-    return next(named, outputs[-1])
+    for name in names:
+        for output in outputs:
+            if output.temporary in (name, *name.parents) or name in output.temporary.parents:
+                return output
+    return outputs[-1] if outputs and not names else None

@@ -142,7 +142,7 @@ class Restorer:
             assert self.plan is not None
             try:
                 return work(self.plan)
-            except (RuntimeError, MemoryError) as error:
+            except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 smaller = self.plan.smaller(*size)

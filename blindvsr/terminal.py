@@ -39,9 +39,9 @@ def reason(error: BaseException) -> str | None:
     """What to say of an error of the operating system, or of memory that has run out; None for other errors."""
     if isinstance(error, BrokenPipeError):
         return "nobody reads standard output any more"
+    if is_out_of_memory(error):
+        return "out of memory: give smaller frames, tiles, batches or networks"
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"
-    if is_out_of_memory(error):
-        return "out of memory: give smaller frames, tiles, batches or networks"
     return None

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from blindvsr import __version__
+from blindvsr import InputError, __version__
 from blindvsr.frames import Frame
 from blindvsr.network import BlindVSR
 from blindvsr.ops import to_deep_frame, to_frame
@@ -154,6 +154,8 @@ def _run(
             count += 1
             hand_over((times.popleft(), frame, {} if count % SEGMENT else track.note()))
             bar.update()
+    if not count:
+        raise InputError(f"{source.path}: no frame of it can be decoded ({source.damage or 'it is empty'})")
     return count
 
 

@@ -58,6 +58,7 @@ class VideoReader:
                 that has times of its own.
         """
         self.path = Path(path)
+        self._state = _state(self.path)
         self._deinterlace = deinterlace
         self._deep = deep
         found = scan(self.path, rate)
@@ -122,6 +123,8 @@ class VideoReader:
         with container:
             frames = self._one_size(self._in_time(self._decode(container, stream)))
             yield from deinterlaced(frames, self.path, self._deinterlace)
+        if _state(self.path) not in (self._state, None):  # removed: it was open, and so is whole
+            self.damage = self.damage or "it was changed while it was read"
 
     def names(self) -> Iterator[str]:
         """Numbers of eight digits, from 0."""
@@ -147,6 +150,8 @@ class VideoReader:
                 yield from packet.decode() if packet is not None else stream.codec_context.decode(None)
             except av.EOFError:
                 return  # flushed before
+            except (av.MemoryError, av.BlockingIOError) as error:  # no room for a thread: the file is not to blame
+                raise MemoryError("Cannot allocate memory") from error
             except av.FFmpegError as error:
                 self.damage = f"damaged frames ({error.strerror})"
             if packet is None:
@@ -177,6 +182,15 @@ class VideoReader:
         return np.ascontiguousarray(np.rot90(frame, self.turns))
 
 
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """What tells a file from another, or from what it was; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def has_alpha(layout: Any) -> bool:
     """Whether an av.VideoFormat has transparency."""
     return any(part.is_alpha for part in layout.components)
@@ -199,9 +213,12 @@ def _conversions(layout: Any, path: Path, colour: Colour | None) -> list[str]:
 
 
 def read_video(path: str | Path) -> Iterator[Frame]:
-    """The frames of a video file, RGB uint8 (H, W, 3), upright.
+    """The frames of a video file, RGB uint8 (H, W, 3), upright; warns at the end if some are missing.
 
     Raises:
         InputError: as `VideoReader`.
     """
-    yield from VideoReader(path)
+    reader = VideoReader(path)
+    yield from reader
+    if reader.damage:
+        warnings.warn(f"{path} is damaged: {reader.damage}; only what can be decoded of it is used", stacklevel=2)

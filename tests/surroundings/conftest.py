@@ -1,8 +1,12 @@
 """Small file systems, made for one test, and something to restore there."""
 
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,3 +46,26 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for index in range(3):
             write_image(root / name / f"{index:03}.png", rng.integers(0, 256, (48, 64, 3), dtype=np.uint8))
     return root
+
+
+@contextmanager
+def at_line(line: int, module: ModuleType, action: Callable[[], object]) -> Iterator[Callable[[], int]]:
+    """Does something before that many lines of a module have been gone through by this thread; gives a function that
+    counts them."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal lines
+        if frame.f_code.co_filename != module.__file__:
+            return None
+        lines += event == "line"
+        if event == "line" and lines == line:
+            action()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield lambda: lines
+    finally:
+        sys.settrace(before)

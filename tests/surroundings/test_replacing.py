@@ -2,12 +2,10 @@
 
 import os
 import signal
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from types import ModuleType
 
 import pytest
 
@@ -16,29 +14,12 @@ from blindvsr.cli import main
 from blindvsr.scoring import folders
 from blindvsr.signals import Stopped, listening
 from jittor_port import outputs as jittor_outputs, signals as jittor_signals
-from tests.surroundings.conftest import Disk
+from tests.surroundings.conftest import Disk, at_line
 
 
-@contextmanager
-def signalled(number: signal.Signals, line: int, module: Any) -> Iterator[Callable[[], int]]:
-    """Sends a signal to this process before that many lines of a module; gives a function that counts them."""
-    lines = 0
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal lines
-        if frame.f_code.co_filename != module.__file__:
-            return None
-        lines += event == "line"
-        if event == "line" and lines == line:
-            os.kill(os.getpid(), number)
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield lambda: lines
-    finally:
-        sys.settrace(before)
+def signalled(number: signal.Signals, line: int, module: ModuleType) -> AbstractContextManager[Callable[[], int]]:
+    """Sends a signal to this process before that many lines of a module."""
+    return at_line(line, module, lambda: os.kill(os.getpid(), number))
 
 
 def write_both(root: Path) -> None:
@@ -55,7 +36,7 @@ def write_folder(root: Path) -> None:
 @pytest.mark.parametrize(("work", "module", "stop"), [
     (write_both, replacing, Stopped), (write_folder, jittor_outputs, jittor_signals.Stopped),
 ])
-def test_a_signal_before_any_line(work: Callable[[Path], None], module: Any, stop: type[BaseException],
+def test_a_signal_before_any_line(work: Callable[[Path], None], module: ModuleType, stop: type[BaseException],
                                   tmp_path: Path) -> None:
     """What stood there stands, or the new, of all; and nothing else."""
     seen, line, reached = set(), 0, True
