@@ -176,6 +176,7 @@ class VideoWriter:
 
     def _end_segment(self) -> Segment:
         packets = self._encoded + self._segment.streams[0].encode(None)
+        self._segment.close()  # or its encoder stays, with 7 MB for frames of 192x128, until rubbish is collected
         self._segment, self._encoded = None, []
         pts = np.array([packet.pts for packet in packets])
         dts = np.array([packet.pts if packet.dts is None else packet.dts for packet in packets])
@@ -226,10 +227,11 @@ class VideoWriter:
             self.sound.close()
         if self.extras:
             self.extras.close()
-        try:
-            self.container.close()
-        except (av.FFmpegError, OSError, ValueError):
-            pass  # an earlier error is on its way already
+        for container in filter(None, (self._segment, self.container)):
+            try:
+                container.close()
+            except (av.FFmpegError, OSError, ValueError):
+                pass  # an earlier error is on its way already
 
     def _mux(self, segment: Segment, last_duration: int) -> None:
         """Writes a segment, and the sound and whatever else belongs beside it."""

@@ -1,5 +1,7 @@
 """Writing video files: rates and times, sound, codecs, and failures that leave nothing."""
 
+import gc
+import sys
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -180,3 +182,22 @@ def make_restored(path: Path, size: tuple[int, int]) -> list[tuple[Fraction, Fra
             repeats = size[0] // 64, size[1] // 96 + 1
             writer.write(np.tile(frame, (*repeats, 1))[:, : size[1]], index * writer.timing.frame_ticks)
     return packets(path, "video")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read in /proc")
+def test_segments_leave_nothing_in_memory(tmp_path: Path) -> None:
+    """Each has an encoder of its own, of several megabytes."""
+    def taken() -> int:
+        return int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0]) * 1024
+
+    frame, timing = np.zeros((192, 256, 3), np.uint8), constant(Fraction(25))
+    gc.disable()
+    try:
+        with write_video(tmp_path / "out.mkv", frame.shape[:2], timing) as writer:
+            after = []
+            for index in range(6 * SEGMENT):
+                if writer.write(frame, index * timing.frame_ticks):
+                    after.append(taken())
+        assert after[-1] - after[0] < 8 * 2**20
+    finally:
+        gc.enable()
