@@ -1,7 +1,9 @@
 """What the machine, and a container around this process, grant it: memory and processors."""
 
+import ctypes
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +32,13 @@ def free_memory(root: Path = Path("/")) -> int:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory has run out; most libraries have no type for that."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
+
+
+def give_back_memory() -> None:
+    """Gives back to the system what was freed and is still held: where threads come and go, as those of encoders do, the
+    C library keeps more and more of it (glibc; elsewhere this does nothing)."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 def granted_processors(root: Path = Path("/")) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blindvsr import InputError
+from blindvsr.container import give_back_memory
 from blindvsr.frames import Frame
 from blindvsr.replacing import replacing
 from blindvsr.video.clock import ClockedFile
@@ -178,6 +179,7 @@ class VideoWriter:
         packets = self._encoded + self._segment.streams[0].encode(None)
         self._segment.close()  # or its encoder stays, with 7 MB for frames of 192x128, until rubbish is collected
         self._segment, self._encoded = None, []
+        give_back_memory()
         pts = np.array([packet.pts for packet in packets])
         dts = np.array([packet.pts if packet.dts is None else packet.dts for packet in packets])
         segment = {
