@@ -35,8 +35,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def give_back_memory() -> None:
-    """Gives back to the system what was freed and is still held: where threads come and go, as those of encoders do, the
-    C library keeps more and more of it (glibc; elsewhere this does nothing)."""
+    """Gives back to the system what was freed and is still held: where threads come and go, as those of encoders do,
+    the C library keeps more and more of it (glibc; elsewhere this does nothing)."""
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
         trim(0)
 
