@@ -126,7 +126,7 @@ def test_pages_of_other_sizes_are_named(tmp_path: Path) -> None:
 ])
 def test_deep_samples_are_named(tmp_path: Path, name: str, dtype: type, grey: bool, expected: list[str]) -> None:
     scale = {np.uint8: 1, np.uint16: 257, np.float32: 1 / 255}[dtype]
-    pixels = (moving(1)[0][..., ::-1] * scale).astype(dtype)
+    pixels = (moving(1)[0][..., ::-1] * np.float64(scale)).round().astype(dtype)
     assert cv2.imwrite(str(tmp_path / name), pixels[..., 0] if grey else pixels)
     reader = ImageReader(tmp_path / name, RATE)
     assert [note.split(": ")[1] for note in reader.notes] == [f"{what} (in 1 of 1 images)" for what in expected]
