@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +15,20 @@ from PIL import Image
 from blindvsr.cli import main
 from blindvsr.frames import Frame
 from blindvsr.network import BlindVSR, NetConfig
+from blindvsr.signals import SIGNALS
 from blindvsr.weights import load_network, save_network
 from tests.official import official_weights
 
 REPOSITORY = Path(__file__).parents[1]
 FIXTURES = Path(__file__).parent / "fixtures"
 SMALL = NetConfig(num_features=8, extract_blocks=1, recon_blocks=2, flow_width=0.1)
+
+
+def heed_signals() -> None:
+    """Makes a process, as `preexec_fn` a child of this one, heed what nohup or a shell's background has it ignore."""
+    for number in SIGNALS:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def load_fixture(name: str) -> dict[str, np.ndarray]:

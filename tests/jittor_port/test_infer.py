@@ -19,7 +19,7 @@ from blindvsr.network import BlindVSR
 from blindvsr.stream import restore
 from blindvsr.weights import load_network, save_network
 from jittor_port.infer import main as jittor_main
-from tests.conftest import REPOSITORY, draw_video
+from tests.conftest import REPOSITORY, draw_video, heed_signals
 from tests.jittor_port.conftest import infer
 
 
@@ -222,7 +222,8 @@ def test_stopped_by_a_signal(name: str, number: signal.Signals, said: str, jitto
     before.write_bytes(b"of yesterday")
     command = ["-m", "jittor_port.infer", "--weights", small_file, "--input", tmp_path / name, "--output",
                tmp_path / "out", "--overwrite"]
-    process = subprocess.Popen([sys.executable, *map(str, command)], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, *map(str, command)], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=heed_signals)
     while process.poll() is None and not list(tmp_path.glob("out/.in.part-*/*.png")):
         time.sleep(0.05)
     process.send_signal(number)

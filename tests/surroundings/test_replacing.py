@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -12,9 +12,18 @@ import pytest
 from blindvsr import InputError, replacing, testset
 from blindvsr.cli import main
 from blindvsr.scoring import folders
-from blindvsr.signals import Stopped, listening
+from blindvsr.signals import SIGNALS, Stopped, listening, restore
 from jittor_port import outputs as jittor_outputs, signals as jittor_signals
+from tests.conftest import heed_signals
 from tests.surroundings.conftest import Disk, at_line
+
+
+@pytest.fixture(autouse=True)
+def heeded() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    heed_signals()
+    yield
+    restore(before)
 
 
 def signalled(number: signal.Signals, line: int, module: ModuleType) -> AbstractContextManager[Callable[[], int]]:

@@ -19,7 +19,7 @@ from blindvsr.upscale.command import run
 from blindvsr.upscale.options import add_arguments
 from blindvsr.video.reader import VideoReader
 from tests.clips import make_video, moving
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, heed_signals
 from tests.upscale.conftest import Upscale
 
 
@@ -139,9 +139,7 @@ def test_interrupted(tmp_path: Path, weights: Path, output: str, signalled: sign
     source = make_video(tmp_path / "in.mp4", moving(8, 48, 64) * 100, options={"preset": "ultrafast"})
     process = subprocess.Popen(
         [sys.executable, "-m", "blindvsr", "upscale", source, tmp_path / output, "--weights", weights],
-        stderr=subprocess.PIPE, text=True, cwd=REPOSITORY,
-        # a shell's background jobs ignore Ctrl-C, and so do their children unless told otherwise
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        stderr=subprocess.PIPE, text=True, cwd=REPOSITORY, preexec_fn=heed_signals,
     )
     assert process.stderr is not None
     said = ""

@@ -17,7 +17,7 @@ from blindvsr.upscale.journal import Journal
 from blindvsr.video.writer import SEGMENT
 from blindvsr.weights import save_network
 from tests.clips import make_video, moving, packets, shown_at
-from tests.conftest import run_fails
+from tests.conftest import heed_signals, run_fails
 from tests.upscale.conftest import TINY, Upscale
 
 LENGTH = SEGMENT + 25
@@ -32,7 +32,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(clip: Path, target: Path, weights: Path, *options: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "blindvsr", "upscale", str(clip), str(target), "--weights", str(weights),
                "--precision", "32", "--save_kernel", str(target.parent / "kernel.mat"), *options]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                            preexec_fn=heed_signals)
 
 
 def kill_after(job: subprocess.Popen[bytes], target: Path, number: int = signal.SIGKILL) -> None:
