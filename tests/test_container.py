@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from blindvsr.container import free_memory, give_back_memory, granted_processors, set_thread_defaults
+from tests.conftest import held_memory
 
 
 def write_files(root: Path, files: dict[str, str]) -> None:
@@ -74,12 +75,9 @@ def test_threads_are_told_where_the_library_is_used_from_python() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read in /proc")
 def test_freed_memory_goes_back() -> None:
-    def taken() -> int:
-        return int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0]) * 1024
-
     blocks = [bytes(2000) for _ in range(50_000)]
     last = blocks.pop()  # above all others: the C library gives back only what lies above everything in use
-    held = taken()
+    held = held_memory()
     blocks.clear()
     give_back_memory()
-    assert taken() < held - 80e6 and last
+    assert held_memory() < held - 80e6 and last

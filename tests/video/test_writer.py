@@ -16,6 +16,7 @@ from blindvsr.video.reader import VideoReader
 from blindvsr.video.timing import constant
 from blindvsr.video.writer import SEGMENT, write_video
 from tests.clips import make_video, moving, packets, real_clip, shown_at
+from tests.conftest import held_memory
 
 
 NTSC = Fraction(30000, 1001)
@@ -187,9 +188,6 @@ def make_restored(path: Path, size: tuple[int, int]) -> list[tuple[Fraction, Fra
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read in /proc")
 def test_segments_leave_nothing_in_memory(tmp_path: Path) -> None:
     """Each has an encoder of its own, of several megabytes."""
-    def taken() -> int:
-        return int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0]) * 1024
-
     frame, timing = np.zeros((192, 256, 3), np.uint8), constant(Fraction(25))
     gc.disable()
     try:
@@ -197,7 +195,7 @@ def test_segments_leave_nothing_in_memory(tmp_path: Path) -> None:
             after = []
             for index in range(6 * SEGMENT):
                 if writer.write(frame, index * timing.frame_ticks):
-                    after.append(taken())
+                    after.append(held_memory())
         assert after[-1] - after[0] < 8 * 2**20
     finally:
         gc.enable()
