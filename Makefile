@@ -38,10 +38,10 @@ test: $(VENV)/installed
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest
 
-$(VENV)/installed: setup.cfg pyproject.toml
+$(VENV)/installed: setup.cfg setup.py pyproject.toml blindvsr/ops/winograd.c
 	$(call install,[$(EXTRAS)],$(EXTRAS))
 
-$(VENV)/plain: setup.cfg pyproject.toml
+$(VENV)/plain: setup.cfg setup.py pyproject.toml blindvsr/ops/winograd.c
 	$(call install,,plain)
 
 # Writes the lock files anew for this Python and platform
