@@ -21,6 +21,7 @@ DENSE = (128, 128, 96, 64, 32)  # channels that each decoder adds, convolution b
 REFINER = (128, 128, 128, 96, 64, 32)
 DILATIONS = (1, 2, 4, 8, 16, 1)
 COARSEST = 64  # frames are resized to multiples of this
+SLOPE = 0.1  # of all activations below zero
 FLOW_UNIT = 20.0  # the decoders' unit of flow: 20 pixels of the resized frames
 LEVELS = (6, 5, 4, 3, 2)  # of the decoders, coarse to fine
 BACKWARD = {2: 5.0, 3: 2.5, 4: 1.25, 5: 0.625}  # FLOW_UNIT / 2**level: decoder units to pixels of a level
@@ -34,7 +35,7 @@ def scaled_channels(channels: tuple[int, ...], width: float) -> tuple[int, ...]:
 
 
 def _leaky() -> nn.LeakyReLU:
-    return nn.LeakyReLU(0.1, inplace=True)
+    return nn.LeakyReLU(SLOPE, inplace=True)
 
 
 def _float32(tensor: Tensor) -> torch.autocast:
@@ -65,6 +66,17 @@ def _scaled(flow: Tensor, size: tuple[int, int], power: int) -> Tensor:
     return torch.cat((x * width**power, y * height**power), 1)
 
 
+class Dense(nn.ModuleList):
+    """Convolutions each of which sees what all before it have found, the latest first."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, all C, H, W), in the precision in which the convolutions run."""
+        features = _as_convolved(features, self)
+        for conv in self:
+            features = torch.cat((F.leaky_relu_(conv(features), SLOPE), features), 1)
+        return features
+
+
 class Decoder(nn.Module):
     """Estimates the flow at one level of the pyramid from the flow and the features of the level above."""
 
@@ -77,7 +89,7 @@ class Decoder(nn.Module):
             self.up_flow = nn.ConvTranspose2d(2, 2, 4, stride=2, padding=1)
             self.up_features = nn.ConvTranspose2d(inputs_above + sum(dense), 2, 4, stride=2, padding=1)
         widths = list(accumulate(dense, initial=self.inputs))
-        self.dense = nn.ModuleList(conv3x3(width, added) for width, added in zip(widths, dense, strict=False))
+        self.dense = Dense(conv3x3(width, added) for width, added in zip(widths, dense, strict=False))
         self.predict = conv3x3(widths[-1], 2)
 
     def forward(self, first: Tensor, second: Tensor, above: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
@@ -88,21 +100,19 @@ class Decoder(nn.Module):
         """
         with _float32(first):
             features = self._compared(first, second, above)
-        features = _as_convolved(features, self.dense)
-        for conv in self.dense:
-            features = torch.cat((F.leaky_relu_(conv(features), 0.1), features), 1)
+        features = self.dense(features)
         with _float32(first):
             return self.predict(features.to(first.dtype)), features
 
     def _compared(self, first: Tensor, second: Tensor, above: tuple[Tensor, Tensor] | None) -> Tensor:
         """The input of the dense convolutions: the cost volume, and what the level above has found."""
         if above is None:
-            return F.leaky_relu_(cost_volume(first, second, RADIUS), 0.1)
+            return F.leaky_relu_(cost_volume(first, second, RADIUS), SLOPE)
         flow, up = self.up_flow(above[0]), self.up_features(above[1].to(first.dtype))
         pixels = flow * BACKWARD[self.level]
         # official behaviour: samples that touch the outside are zero, with no gradient through the mask
         second = backwarp(second, pixels, "zeros") * (coverage(pixels) > 0.999)
-        cost = F.leaky_relu_(cost_volume(first, second, RADIUS), 0.1)
+        cost = F.leaky_relu_(cost_volume(first, second, RADIUS), SLOPE)
         return torch.cat((cost, first, flow, up), 1)
 
 
@@ -134,7 +144,7 @@ class PWCNet(nn.Module):
         self.refiner = nn.Sequential(*layers, last)
         for module in self.modules():  # torch's default shrinks the signal from layer to layer
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, 0.1)
+                nn.init.kaiming_normal_(module.weight, SLOPE)
                 nn.init.constant_(module.bias, 0)  # type: ignore[arg-type]
         # an untrained network predicts no motion: training from nothing starts with frames left in place
         for predict in (*(decoder.predict for decoder in decoders), last):

@@ -1,6 +1,5 @@
 """One window of frames to one restored frame: in the precision that the device is fast in, tile by tile if need be."""
 
-import copy
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,7 +8,7 @@ from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from blindvsr import InputError
 from blindvsr.container import is_out_of_memory
@@ -17,11 +16,12 @@ from blindvsr.flow import Pyramid
 from blindvsr.frames import Frame
 from blindvsr.network import COVERED, BlindVSR
 from blindvsr.ops import coverage, positions, sample_seen, to_tensor
+from blindvsr.ops.winograd import why_not
+from blindvsr.prepared import prepared, prepared_flow
 from blindvsr.tail import collapse
 from blindvsr.tiling import SMALLEST_TILE, Plan, boxes, make_plan, memory_budget
 
 T = TypeVar("T")
-Module = TypeVar("Module", bound=nn.Module)
 DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 
 
@@ -66,7 +66,7 @@ class Encoded:
         frame: (1, 3, H, W), RGB in [0, 1].
         pyramid: of the flow network.
         features: (1, C, H, W) of the reconstruction; None where they are computed tile by tile.
-        exact: the same in float32, where half precision was not enough.
+        exact: the same in plain float32, where that was needed.
     """
 
     frame: Tensor
@@ -78,33 +78,36 @@ class Encoded:
 class Restorer:
     """A network prepared for inference on frames of one size.
 
-    When memory runs out it goes on with smaller tiles, and warns. Frames that half precision makes NaN or Inf of are
-    restored in float32, which it warns of once.
+    When memory runs out it goes on with smaller tiles, and warns. Frames that half precision, or Winograd's algorithm,
+    makes NaN or Inf of are restored in plain float32, which it warns of once.
 
     Args:
         net: is left as it is; the work is done on its device.
         tile: side of the tiles in pixels, None for none, "auto" to choose by free memory.
         precision: of everything but coordinates, see `blindvsr.flow`.
         copies: how many times as much is kept of each frame, by an ensemble of restorers.
+        plain: without Winograd's algorithm, which otherwise convolves in float32 where it is faster.
 
     Raises:
         InputError: for an unknown precision or tile.
     """
 
-    def __init__(self, net: BlindVSR, tile: int | str | None, precision: str, copies: int = 1) -> None:
+    def __init__(self, net: BlindVSR, tile: int | str | None, precision: str, copies: int = 1,
+                 plain: bool = False) -> None:
         if not (tile is None or tile == "auto" or isinstance(tile, int) and tile >= SMALLEST_TILE):
             raise InputError(f"tile={tile!r}: give the side in pixels, {SMALLEST_TILE} at least, or auto")
         self.net, self.config = net, net.config
-        self.exact: Restorer | None = None  # in float32, from the first frame on that needs it
+        self.exact: Restorer | None = None  # in plain float32, from the first frame on that needs it
         self.device = next(net.parameters()).device
         self.dtype = DTYPES[resolve_precision(precision, self.device)]
         self.tile, self.copies = tile, copies
         self.plan: Plan | None = None  # made when the first frame's size is known
-        self.flow_net = net.flow_net.prepared(self.dtype)
-        self.extract = _prepared(net.extract, self.dtype)
-        self.fuse = _prepared(net.fuse, self.dtype)
-        self.trunk = _prepared(net.trunk, self.dtype)
-        self.tail = _prepared(collapse(net.tail), self.dtype)
+        self.winograd = not plain and self.dtype == torch.float32 and why_not(self.device) is None
+        self.flow_net = prepared_flow(net.flow_net, self.dtype, self.winograd)
+        self.extract = prepared(net.extract, self.dtype, self.winograd)
+        self.fuse = prepared(net.fuse, self.dtype, self.winograd)
+        self.trunk = prepared(net.trunk, self.dtype, self.winograd)
+        self.tail = prepared(collapse(net.tail), self.dtype, self.winograd)
 
     def encode(self, frame: Frame) -> Encoded:
         """Everything that a frame (H, W, 3) needs for all the windows it will be in."""
@@ -128,11 +131,12 @@ class Restorer:
         try:
             return self._within_memory(lambda plan: self._restore(window, plan), (height, width), window)
         except FloatingPointError as error:
-            if self.dtype == torch.float32:
+            if self.dtype == torch.float32 and not self.winograd:
                 raise InputError("these weights make NaN or Inf of a frame, in float32 too: give others") from error
         if self.exact is None:
-            warnings.warn("frames that come out as NaN or Inf in half precision are restored in float32", stacklevel=2)
-            self.exact = Restorer(self.net, self.tile, "32", self.copies)
+            way = "by Winograd's algorithm" if self.winograd else "in half precision"
+            warnings.warn(f"frames that come out as NaN or Inf {way} are restored in plain float32", stacklevel=2)
+            self.exact = Restorer(self.net, self.tile, "32", self.copies, plain=True)
         for encoded in window:
             encoded.exact = encoded.exact or self.exact._encode_picture(encoded.frame)
         return self.exact.restore([encoded.exact for encoded in window if encoded.exact])
@@ -233,11 +237,6 @@ class Restorer:
     def _empty(self, channels: int, height: int, width: int) -> Tensor:
         shape = (1, channels, height, width)
         return torch.empty(shape, dtype=self.dtype, device=self.device, memory_format=torch.channels_last)
-
-
-def _prepared(module: Module, dtype: torch.dtype) -> Module:
-    # channels last is 1.2 times faster on the CPU, and what tensor cores want
-    return copy.deepcopy(module).to(dtype=dtype).to(memory_format=torch.channels_last)
 
 
 def _range(places: Tensor, length: int) -> slice:

@@ -11,11 +11,13 @@ from itertools import product
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 SCALE = 4
 FIELD = 5  # side of what an output depends on, low-resolution pixels
 RING = SCALE  # width of the border that the interior's convolution gets wrong, restored pixels
 PLACES = 3  # per axis: first pixel, those between, last pixel
+EDGES = tuple(place for place in product(range(PLACES), repeat=2) if place != (1, 1))
 PARTS = (slice(0, 1), slice(1, -1), slice(-1, None))  # where these are
 NEAR = (slice(0, FIELD - 1), slice(None), slice(1 - FIELD, None))  # what they depend on
 FIELDS = (slice(0, FIELD), slice(None), slice(-FIELD, None))  # the same after padding by one pixel on every side
@@ -35,19 +37,22 @@ class CollapsedTail(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
-        self.register_buffer("weight", weight.flatten(0, 2))
-        self.register_buffer("bias", bias.flatten())
+        outputs, inputs = weight.shape[2:4]
+        self.interior = skip_init(nn.Conv2d, inputs, outputs, FIELD, padding=FIELD // 2, device=weight.device,
+                                  dtype=weight.dtype).requires_grad_(False)
+        self.interior.load_state_dict({"weight": weight[1, 1], "bias": bias[1, 1]})
+        self.register_buffer("weight", torch.cat([weight[place] for place in EDGES]))
+        self.register_buffer("bias", torch.cat([bias[place] for place in EDGES]))
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W), H and W at least 3 -> (B, 3, 4H, 4W), what the tail would return."""
-        convs = dict(zip(product(range(PLACES), repeat=2), zip(self.weight.chunk(PLACES**2),
-                                                               self.bias.chunk(PLACES**2), strict=True), strict=True))
         # the interior's convolution is right everywhere but in the outermost ring, which is then replaced
-        result = F.conv2d(features, *convs.pop((1, 1)), padding=FIELD // 2)
-        for (row, column), conv in convs.items():
+        result = self.interior(features)
+        convs = zip(EDGES, self.weight.chunk(len(EDGES)), self.bias.chunk(len(EDGES)), strict=True)
+        for (row, column), weight, bias in convs:
             near = features[..., NEAR[row], NEAR[column]]
             fields = F.pad(near, (1, 1, 1, 1))[..., FIELDS[row], FIELDS[column]]
-            result[..., PARTS[row], PARTS[column]] = F.conv2d(fields, *conv)
+            result[..., PARTS[row], PARTS[column]] = F.conv2d(fields, weight, bias)
         return F.pixel_shuffle(result, SCALE)
 
 

@@ -95,6 +95,7 @@ def _open(args: argparse.Namespace, job: "Job") -> "Source":
 def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load: Callable[[Path], "BlindVSR"]
              ) -> int:
     """Restores one input; returns the exit code."""
+    from blindvsr.ops.winograd import why_not
     from blindvsr.refinement import Refinement
     from blindvsr.restorer import fastest_precision, resolve_precision
     from blindvsr.upscale.choice import choose_model
@@ -116,6 +117,9 @@ def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load:
         print(note, file=sys.stderr)
     precision = resolve_precision(args.precision, device)
     why = f" ({fastest_precision(device)[1]})" if args.precision == "auto" else ""
+    if precision == "32" and device.type == "cpu":
+        against = why_not(device)
+        why += f", convolutions by torch ({against})" if against else ", convolutions by Winograd's algorithm"
     summary = upscale(load(weights), destination, tile=args.tile, precision=precision, cuts=args.cuts == "auto",
                       refinement=refinement, kernel_file=args.save_kernel, resume=args.resume)
     kept = f" ({summary.kept} kept from before)" if summary.kept else ""

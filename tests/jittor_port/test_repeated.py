@@ -20,7 +20,7 @@ from tests.conftest import REPOSITORY
 # module of the port -> module of blindvsr -> the constants that both have
 CONSTANTS = {
     "flow": {"flow": {"RADIUS", "COST_CHANNELS", "DENSE", "REFINER", "DILATIONS", "COARSEST", "FLOW_UNIT", "LEVELS",
-                      "BACKWARD"}},
+                      "BACKWARD", "SLOPE"}},
     "frames": {"frames": {"IMAGE_SUFFIXES", "VIDEO_SUFFIXES"}, "datasets": {"LR_FOLDER"}, "network": {"SMALLEST"}},
     "infer": {"tiling": {"SMALLEST_TILE"}},
     "kernel": {"kernel": {"CHANNELS", "REDUCED", "HIDDEN"}},
