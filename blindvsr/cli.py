@@ -187,7 +187,7 @@ def _one_line(error: InputError, command: str) -> str:
         option = {"predict": "--writer.overwrite true", "test": "--report.overwrite true"}.get(command, "--overwrite")
         return f"{text}, or replace it with {option}"
     if command in TOOLS:
-        return re.sub(r"^(\w+)=", r"--\1 ", text)
+        return re.sub(r"^([a-z]\w*)=", r"--\1 ", text)
     # of the parts that LightningCLI builds, and of their own parts
     text = re.sub(r"^disturbance\.", "data.disturbance.", re.sub(r"^network\.", "model.network.", text))
     return re.sub(r"^((?:data|model|writer|report)\.[\w.]+)(?=[=: ])", r"--\1", text)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from blindvsr import InputError
+from blindvsr.cli import main
 from blindvsr.frames import write_image
 from blindvsr.upscale.command import run
 from blindvsr.upscale.options import add_arguments
@@ -42,6 +43,16 @@ def test_refused_inputs(tmp_path: Path, upscale: Upscale, capsys: pytest.Capture
         assert not (tmp_path / "out.mp4").exists()
     refused(capsys, "16x16", lambda: upscale(small, tmp_path / "out.mp4"))
     assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize("variable", ["BLINDVSR_CONVOLUTION", "BLINDVSR_COST_VOLUME"])
+def test_variables_that_are_no_choice(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, variable: str,
+                                      capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv(variable, "ncnn")
+    source = make_video(tmp_path / "in.mp4", moving(2))
+    with pytest.raises(SystemExit):
+        main(["upscale", str(source), str(tmp_path / "x.mp4"), "--weights", str(weights)])
+    assert f"error: {variable}='ncnn': choose torch or" in capsys.readouterr().err
 
 
 def test_images_of_two_sizes(
