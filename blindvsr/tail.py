@@ -17,10 +17,10 @@ SCALE = 4
 FIELD = 5  # side of what an output depends on, low-resolution pixels
 RING = SCALE  # width of the border that the interior's convolution gets wrong, restored pixels
 PLACES = 3  # per axis: first pixel, those between, last pixel
-EDGES = tuple(place for place in product(range(PLACES), repeat=2) if place != (1, 1))
 PARTS = (slice(0, 1), slice(1, -1), slice(-1, None))  # where these are
 NEAR = (slice(0, FIELD - 1), slice(None), slice(1 - FIELD, None))  # what they depend on
 FIELDS = (slice(0, FIELD), slice(None), slice(-FIELD, None))  # the same after padding by one pixel on every side
+EDGES = tuple(place for place in product(range(PLACES), repeat=2) if place != (1, 1))  # all but the interior
 
 
 class CollapsedTail(nn.Module):

@@ -15,7 +15,7 @@ weights. The vectors are those of GCC and Clang. */
 #define LANES 8             /* floats of a vector */
 #define COLUMNS (2 * LANES) /* outputs that are multiplied at once, */
 #define ROWS 6              /* for as many tiles: their sums fill 12 of the 16 registers of AVX2 */
-#define TILES (2 * ROWS)    /* tiles whose 36 matrices stay in the second cache */
+#define TILES (2 * ROWS)    /* tiles whose 36 matrices stay in the level 2 cache */
 #define IN 6                /* side of a tile's inputs */
 #define OUT 4               /* side of its outputs, at most */
 #define POINTS (IN * IN)
@@ -31,6 +31,8 @@ weights. The vectors are those of GCC and Clang. */
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t mask __attribute__((vector_size(4 * LANES)));
+
+static const float near = 0.70710678f, far = 1.41421356f; /* the points, as in winograd.py: roots of 1/2 and 2 */
 
 /* Floats from one image, row and pixel to the next; a pixel's channels lie together. */
 struct strides { int64_t image, row, pixel; };
@@ -76,7 +78,6 @@ INLINE void store_some(float *to, vec values, int64_t lanes) {
 
 /* Six inputs along one axis to the values of their polynomial at the points. */
 INLINE void to_points(const vec *x, vec *values, int64_t step) {
-    const float near = 0.70710678f, far = 1.41421356f;
     const vec a = x[0], b = x[step], c = x[2 * step], d = x[3 * step], e = x[4 * step], f = x[5 * step];
     const vec even = e - 2 * c, odd = near * (d - 2 * b), even_far = e - 0.5f * c, odd_far = far * (d - 0.5f * b);
     values[0] = a - 2.5f * c + e;
@@ -89,7 +90,6 @@ INLINE void to_points(const vec *x, vec *values, int64_t step) {
 
 /* Products at the points along one axis to the first `side` of four outputs. */
 INLINE void from_points(const vec *values, int64_t step, vec *y, int64_t side) {
-    const float near = 0.70710678f, far = 1.41421356f;
     const vec a = values[step], b = values[2 * step], c = values[3 * step], d = values[4 * step];
     const vec even = a + b, odd = near * (a - b), even_far = c + d, odd_far = far * (c - d);
     y[0] = values[0] + even + even_far;
@@ -159,7 +159,7 @@ TARGET static void transform_outputs(const struct convolution *job, struct tile 
         }
 }
 
-/* As many tiles as are worth to be done together, from `start` on, and the outputs of them all. */
+/* All outputs of `count` tiles, TILES at most, from `start` on. */
 TARGET static void convolve(const struct convolution *job, int64_t start, int64_t count, int64_t padded,
                             const float *zeros, float *tiles, float *products) {
     for (int64_t i = 0; i < count; i++)

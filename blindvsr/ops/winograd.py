@@ -1,8 +1,8 @@
 """3x3 and 5x5 convolutions on a processor with a quarter or a third of the multiplications, in float32 and without
 gradients: Winograd's minimal filtering F(4x4, 3x3) and F(2x2, 5x5) (Lavin and Gray, CVPR 2016).
 
-winograd.c does it, which is compiled when the package is installed. Rounding errors are twice those of torch's
-convolutions. BLINDVSR_CONVOLUTION=torch|winograd decides by hand.
+winograd.c does it, which is compiled when the package is installed. Rounding errors are up to twice those of
+torch's convolutions. BLINDVSR_CONVOLUTION=torch|winograd decides by hand.
 """
 
 import ctypes
@@ -53,7 +53,7 @@ def why_not(device: torch.device) -> str | None:
     elif platform.machine().lower() in ("x86_64", "amd64") and not vectors.startswith("AVX"):
         reason = "Winograd's algorithm needs AVX2"
     elif _library() is None:
-        reason = "Winograd's algorithm is not compiled: install GCC, or Clang with OpenMP, then blindvsr again"
+        reason = "Winograd's algorithm is not compiled: install GCC, or Clang with OpenMP, and then blindvsr anew"
     if reason and wanted == "winograd":
         raise InputError(f"{VARIABLE}=winograd: {reason}")
     if wanted == "torch":

@@ -95,9 +95,8 @@ def _open(args: argparse.Namespace, job: "Job") -> "Source":
 def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load: Callable[[Path], "BlindVSR"]
              ) -> int:
     """Restores one input; returns the exit code."""
-    from blindvsr.ops.winograd import why_not
     from blindvsr.refinement import Refinement
-    from blindvsr.restorer import fastest_precision, resolve_precision
+    from blindvsr.restorer import resolve_precision
     from blindvsr.upscale.choice import choose_model
     from blindvsr.upscale.destination import Destination
     from blindvsr.upscale.pipeline import upscale
@@ -116,17 +115,13 @@ def _restore(args: argparse.Namespace, job: "Job", device: "torch.device", load:
     for note in source.notes:
         print(note, file=sys.stderr)
     precision = resolve_precision(args.precision, device)
-    why = f" ({fastest_precision(device)[1]})" if args.precision == "auto" else ""
-    if precision == "32" and device.type == "cpu":
-        against = why_not(device)
-        why += f", convolutions by torch ({against})" if against else ", convolutions by Winograd's algorithm"
     summary = upscale(load(weights), destination, tile=args.tile, precision=precision, cuts=args.cuts == "auto",
                       refinement=refinement, kernel_file=args.save_kernel, resume=args.resume)
     kept = f" ({summary.kept} kept from before)" if summary.kept else ""
     print(
         f"{job.target}: {summary.frames} frames{kept}, {_shape(source.size)} -> {_shape(summary.size)}, "
         f"{summary.rate:.3g} frames/s, weights {name}{reason and f' ({reason})'}, "
-        f"precision {precision} on {device.type}{why}, "
+        f"{_arithmetic(precision, device, args.precision == 'auto')}, "
         f"cycle PSNR {summary.cycle_psnr:.2f} dB, {summary.blur}",
         file=sys.stderr if job.is_pipe else sys.stdout,
     )
@@ -147,6 +142,18 @@ def _preview(args: argparse.Namespace, source: "Source", device: "torch.device",
     seconds = write_preview(load(), source, args.output, args.start, args.tile, precision, refinement)
     print(f"{args.output}: the frame at {float(seconds):.2f} s as it is, bicubic and restored")
     return 0
+
+
+def _arithmetic(precision: str, device: "torch.device", chosen: bool) -> str:
+    """How it was computed, in words, and why so where it was `chosen` for the user."""
+    from blindvsr.ops.winograd import why_not
+    from blindvsr.restorer import fastest_precision
+
+    words = f"precision {precision} on {device.type}" + (f" ({fastest_precision(device)[1]})" if chosen else "")
+    if precision != "32" or device.type != "cpu":
+        return words
+    against = why_not(device)
+    return f"{words}, convolutions by " + (f"torch ({against})" if against else "Winograd's algorithm")
 
 
 def _shape(size: tuple[int, int]) -> str:

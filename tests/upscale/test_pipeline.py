@@ -33,8 +33,7 @@ def test_video_to_video(tmp_path: Path, upscale: Upscale, output: str, capsys: p
     assert packets(tmp_path / output, "audio") == packets(source, "audio")
     shown = capsys.readouterr()
     assert shown.out.count("\n") == 1
-    for part in (output, "9 frames", "32x24 -> 128x96", "precision 32 on cpu", "convolutions by ",
-                 "cycle PSNR"):
+    for part in (output, "9 frames", "32x24 -> 128x96", "precision 32 on cpu", "convolutions by ", "cycle PSNR"):
         assert part in shown.out
     assert "9/9" in shown.err
 
